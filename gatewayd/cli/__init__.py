@@ -1,0 +1,1 @@
+"""The commands: gatewayd, gatewayctl, and the classic names."""

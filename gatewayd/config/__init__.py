@@ -1,0 +1,1 @@
+"""main.cf and master.cf: reading, expanding, checking; the table of all parameters."""

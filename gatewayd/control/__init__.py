@@ -1,0 +1,1 @@
+"""The operator's API: HTTP and JSON over a Unix socket."""

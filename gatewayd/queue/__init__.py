@@ -1,0 +1,1 @@
+"""The durable store, the schedule (pure), and dispatch, which joins both with the transports."""

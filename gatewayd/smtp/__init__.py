@@ -1,0 +1,1 @@
+"""The SMTP and LMTP engines: sans-I/O machines (grammar, session, dialogue) and thin edges."""

@@ -1,0 +1,1 @@
+"""Lookup tables, one file a type, behind one async interface."""
