@@ -24,7 +24,7 @@ tests: $(VENV)/.tested
 	$(BIN)/python -m pytest
 
 bench: $(VENV)/.installed
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks --write docs/benchmarks.md
 
 docs: $(VENV)/.installed
 	$(BIN)/python -m gatewayd.config.document > docs/parameters.md
