@@ -174,6 +174,9 @@ class IQueueStore(Interface):
     def expire(selection: Selection) -> Deferred[int]:
         """Mark to be returned to the sender after the next attempt."""
 
+    def requeue(selection: Selection) -> Deferred[int]:
+        """Make due now what is deferred; held messages are released from hold first."""
+
     def reroute(routes: Mapping[str, Mapping[int, Route]]) -> Deferred[None]:
         """Replace routes: queue ID → recipient number → Route."""
 

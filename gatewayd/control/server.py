@@ -1,0 +1,202 @@
+"""The control socket: HTTP/1.1 and JSON over a Unix socket.
+
+| request | right | answer |
+|---|---|---|
+| GET /status | list | JSON object |
+| GET /metrics | list | Prometheus text |
+| GET /queue?site=…&ids=…&states=… | list | a JSON object a line |
+| GET /message/ID | operate | JSON object |
+| GET /message/ID/content | operate | the octets |
+| POST /flush {selection} | flush | {} |
+| POST /hold, /unhold, /delete, /expire, /requeue {selection} | operate | {"count", "ids"} |
+| POST /pickup | submit | {} |
+| POST /reload | operate | {"warnings": […]}; 409 {"errors": […]} |
+| POST /stop | operate | {} |
+
+A refusal is 403, an unknown thing 404, a bad request 400, a store in trouble 503; each has
+{"error": text}.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.web.http import Request
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Site
+
+from gatewayd.control.metrics import render_metrics
+from gatewayd.control.operator import Operator, RunningGateway, UnknownVerb, selection_from
+from gatewayd.control.peer import Permissions, Right, peer_user_id
+from gatewayd.errors import ConfigError, StoreError, TableError
+from gatewayd.maillog import MailLog
+from gatewayd.queue.records import Selection
+
+__all__ = ["control_site"]
+
+_BODY_LIMIT = 1 << 20
+_CONTENT_PIECE = 1 << 16
+_VERBS = frozenset({"hold", "unhold", "delete", "expire", "requeue"})
+
+log = MailLog("control")
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    code: int
+    body: dict[str, Any]
+
+
+class _Refusal(Exception):
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class ControlResource(Resource):
+    """All requests come here; the path's first part says what is asked."""
+
+    isLeaf = True
+
+    def __init__(
+        self, operator: Operator, gateway: RunningGateway, permissions: Callable[[], Permissions]
+    ) -> None:
+        super().__init__()
+        self._operator = operator
+        self._gateway = gateway
+        self._permissions = permissions
+
+    def render(self, request: Request) -> int:
+        """Answer in the background; a client that hangs up cancels it."""
+        answering = Deferred.fromCoroutine(self._respond(request))
+        request.notifyFinish().addErrback(lambda _: answering.cancel())
+        answering.addErrback(self._gone)
+        return NOT_DONE_YET
+
+    @staticmethod
+    def _gone(failure: Any) -> None:
+        if not failure.check(CancelledError):
+            log.failure("control request failed", failure)
+
+    async def _respond(self, request: Request) -> None:
+        answer = await self._guarded(request)
+        if answer is not None:
+            request.setResponseCode(answer.code)
+            request.setHeader(b"content-type", b"application/json")
+            request.write(json.dumps(answer.body).encode() + b"\n")
+        request.finish()
+
+    async def _guarded(self, request: Request) -> _Answer | None:
+        try:
+            return await self._route(request)
+        except _Refusal as refusal:
+            return _Answer(refusal.code, {"error": str(refusal)})
+        except UnknownVerb as error:
+            return _Answer(400, {"error": str(error)})
+        except ConfigError as error:
+            return _Answer(409, {"errors": [str(problem) for problem in error.problems]})
+        except (StoreError, TableError) as error:
+            return _Answer(503, {"error": str(error)})
+
+    async def _route(self, request: Request) -> _Answer | None:
+        method = request.method.decode("ascii", "replace")
+        parts = [part for part in request.path.decode("ascii", "replace").split("/") if part]
+        match method, parts:
+            case "GET", ["status"]:
+                await self._check(request, Right.LIST)
+                return _Answer(200, self._gateway.status())
+            case "GET", ["metrics"]:
+                await self._check(request, Right.LIST)
+                return await self._metrics(request)
+            case "GET", ["queue"]:
+                await self._check(request, Right.LIST)
+                return await self._queue(request)
+            case "GET", ["message", queue_id, *rest] if rest in ([], ["content"]):
+                await self._check(request, Right.OPERATE)
+                return await self._message(request, queue_id, bool(rest))
+            case "POST", ["flush"]:
+                await self._check(request, Right.FLUSH)
+                await self._gateway.flush(_selection(request))
+                return _Answer(200, {})
+            case "POST", ["pickup"]:
+                await self._check(request, Right.SUBMIT)
+                self._gateway.pick_up()
+                return _Answer(200, {})
+            case "POST", [verb] if verb in _VERBS:
+                await self._check(request, Right.OPERATE)
+                return _Answer(200, await self._operator.change(verb, _selection(request)))
+            case "POST", ["reload"]:
+                await self._check(request, Right.OPERATE)
+                return _Answer(200, {"warnings": list(await self._gateway.reload())})
+            case "POST", ["stop"]:
+                await self._check(request, Right.OPERATE)
+                self._gateway.stop()
+                return _Answer(200, {})
+        raise _Refusal(404, f"no such request: {method} /{'/'.join(parts)}")
+
+    async def _check(self, request: Request, right: str) -> None:
+        user_id = peer_user_id(request.channel.transport.getHandle())
+        if not await self._permissions().allows(user_id, right):
+            what = f" (see {right})" if right else ""
+            raise _Refusal(403, f"user {user_id} is not allowed to do this{what}")
+
+    async def _metrics(self, request: Request) -> None:
+        totals = await self._operator.store.totals()
+        request.setHeader(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+        request.write(render_metrics(totals, self._gateway.status()).encode())
+
+    async def _queue(self, request: Request) -> None:
+        request.setHeader(b"content-type", b"application/x-ndjson")
+        async for page in self._operator.listing(_asked_selection(request)):
+            request.write(b"".join(json.dumps(entry).encode() + b"\n" for entry in page))
+
+    async def _message(self, request: Request, queue_id: str, with_content: bool) -> _Answer | None:
+        found = await self._operator.message(queue_id)
+        if found is None:
+            raise _Refusal(404, f"no message {queue_id} in the queue")
+        envelope, content = found
+        if not with_content:
+            return _Answer(200, envelope)
+        request.setHeader(b"content-type", b"message/rfc822")
+        request.setHeader(b"content-length", str(content.size).encode())
+        offset = 0
+        while octets := await content.read(offset, _CONTENT_PIECE):
+            request.write(octets)
+            offset += len(octets)
+        return None
+
+
+def _selection(request: Request) -> Selection:
+    octets = request.content.read(_BODY_LIMIT + 1) if request.content else b""
+    if len(octets) > _BODY_LIMIT:
+        raise _Refusal(413, "the request's body is too large")
+    try:
+        fields = json.loads(octets or b"{}")
+    except ValueError as error:
+        raise _Refusal(400, f"the request's body is not JSON: {error}") from None
+    if not isinstance(fields, dict):
+        raise _Refusal(400, "the request's body is not a JSON object")
+    return selection_from(fields)
+
+
+def _asked_selection(request: Request) -> Selection:
+    fields: dict[str, Any] = {}
+    for name, values in (request.args or {}).items():
+        texts = [value.decode("utf-8", "replace") for value in values]
+        key = name.decode("utf-8", "replace")
+        fields[key] = texts if key in ("ids", "states") else texts[-1]
+    return selection_from(fields)
+
+
+def control_site(
+    operator: Operator, gateway: RunningGateway, permissions: Callable[[], Permissions]
+) -> Site:
+    """The factory to listen with on the control socket."""
+    site = Site(ControlResource(operator, gateway, permissions), timeout=60)
+    site.noisy = False
+    site.log = lambda request: None  # type: ignore[method-assign]
+    return site
