@@ -22,8 +22,6 @@ _HEADER = "-Queue ID-  --Size-- ----Arrival Time---- -Sender/Recipient-------"
 _QUEUE_ID = re.compile(r"[0-9A-Za-z]{5,64}\Z")
 _LABEL = r"[^\s\x00-\x20<>@,.;:()\[\]\\]+"
 _SITE = re.compile(rf"(?:\[[0-9A-Za-z:.]+\]|(?!-){_LABEL}(?:\.{_LABEL})*)\Z")
-    r"(?:\[[0-9A-Za-z:.]+\]|(?!-)[^\s\x00-\x20<>@,.;:()\[\]\\]+(?:\.[^\s\x00-\x20<>@,.;:()\[\]\\]+)*)\Z"
-)
 
 
 def main(arguments: list[str]) -> int:
