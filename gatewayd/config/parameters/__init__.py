@@ -1,0 +1,72 @@
+"""The table of all parameters: from it come the checks, ``postconf`` and docs/parameters.md.
+
+To add one, write a row in the file of its area. A row's function gives its kind; the default is
+as it would stand in main.cf, so it may refer to others with ``$``. Names of Postfix keep
+Postfix's meaning and default; our own say "Ours:".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from types import MappingProxyType
+
+from gatewayd.config.parameters import bounce, general, queue, routing, smtp_client, smtpd
+from gatewayd.config.parameters.elsewhere import POSTFIX_DEFAULTS
+from gatewayd.config.parameters.parameter import Parameter
+from gatewayd.config.values import Kind
+
+__all__ = ["AREAS", "PARAMETERS", "TRANSPORT_SUFFIXES", "Parameter"]
+
+AREAS = (
+    ("general", general.ROWS),
+    ("SMTP server", smtpd.ROWS),
+    ("routing", routing.ROWS),
+    ("queue", queue.ROWS),
+    ("SMTP client", smtp_client.ROWS),
+    ("reports", bounce.ROWS),
+)
+
+
+def _joined(areas: Iterable[tuple[str, tuple[Parameter, ...]]]) -> dict[str, Parameter]:
+    table: dict[str, Parameter] = {}
+    for area, rows in areas:
+        for row in rows:
+            assert row.name not in table, f"{row.name} stands twice in the table"
+            table[row.name] = replace(row, area=area)
+    for name, default in POSTFIX_DEFAULTS.items():
+        if name not in table:
+            table[name] = Parameter(
+                name, Kind.TEXT, default, "Not acted on yet.", "not yet", supported=False
+            )
+    return table
+
+
+PARAMETERS = MappingProxyType(_joined(AREAS))
+
+TRANSPORT_SUFFIXES = MappingProxyType(
+    {
+        "destination_concurrency_limit": "default_destination_concurrency_limit",
+        "initial_destination_concurrency": "initial_destination_concurrency",
+        "destination_concurrency_positive_feedback": (
+            "default_destination_concurrency_positive_feedback"
+        ),
+        "destination_concurrency_negative_feedback": (
+            "default_destination_concurrency_negative_feedback"
+        ),
+        "destination_concurrency_failed_cohort_limit": (
+            "default_destination_concurrency_failed_cohort_limit"
+        ),
+        "destination_recipient_limit": "default_destination_recipient_limit",
+        "destination_rate_delay": "default_destination_rate_delay",
+        "transport_rate_delay": "default_transport_rate_delay",
+        "recipient_limit": "default_recipient_limit",
+        "extra_recipient_limit": "default_extra_recipient_limit",
+        "minimum_delivery_slots": "default_minimum_delivery_slots",
+        "delivery_slot_cost": "default_delivery_slot_cost",
+        "delivery_slot_discount": "default_delivery_slot_discount",
+        "delivery_slot_loan": "default_delivery_slot_loan",
+        "time_limit": "command_time_limit",
+    }
+)
+"""``NAME_suffix`` for a transport NAME of master.cf, and the parameter it falls back to."""
