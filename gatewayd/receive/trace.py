@@ -1,0 +1,95 @@
+"""Our own trace header field and the fields added for local clients (RFC 5321 §4.4)."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from gatewayd.address import Address
+from gatewayd.message import Envelope, Origin, Recipient
+from gatewayd.receive.headers import header_field, sanitised
+
+__all__ = ["Host", "mail_date", "missing_fields", "received_field"]
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+# What could end the HELO text early in the comment structure of the field, or forge more of it.
+_HELO_UNSAFE = re.compile(r'[^\x21-\x7e]|[<>()\\";@]')
+
+
+class Host:
+    """How this gateway names itself in trace fields: host name and mail_name."""
+
+    __slots__ = ("by", "mail_name", "name")
+
+    def __init__(self, name: str, mail_name: str) -> None:
+        self.name = name
+        self.mail_name = mail_name
+        self.by = f"by {name} ({mail_name})"
+
+
+@lru_cache(maxsize=4)
+def _date(second: int) -> str:
+    at = datetime.fromtimestamp(second, UTC).astimezone()
+    return (
+        f"{_DAYS[at.weekday()]}, {at.day:2d} {_MONTHS[at.month - 1]} {at.year:04d} "
+        f"{at:%H:%M:%S %z} ({at.tzname()})"
+    )
+
+
+def mail_date(now: float) -> str:
+    """POSIX seconds as RFC 5322 §3.3 writes a date, in local time."""
+    return _date(int(now))
+
+
+def received_field(
+    host: Host, envelope: Envelope, recipients: tuple[Recipient, ...], queue_id: str, now: float
+) -> bytes:
+    """The Received field of a message that just arrived."""
+    origin = envelope.origin
+    by = host.by
+    if origin.protocol:
+        return _from_client(by, envelope, recipients, queue_id, now)
+    if origin.user_id >= 0:
+        by = f"{by[:-1]}, from userid {origin.user_id})"
+    return header_field("Received", by, f"id {queue_id}; {mail_date(now)}")
+
+
+def _from_client(
+    by: str, envelope: Envelope, recipients: tuple[Recipient, ...], queue_id: str, now: float
+) -> bytes:
+    origin = envelope.origin
+    utf8 = "UTF8" if envelope.smtputf8 else ""
+    by = f"{by} with {utf8}{origin.protocol} id {queue_id}"
+    lines = [_peer(origin)]
+    if len(recipients) == 1:
+        lines += (by, f"for <{_named(recipients[0])}>; {mail_date(now)}")
+    else:
+        lines.append(f"{by}; {mail_date(now)}")
+    return header_field("Received", *lines)
+
+
+def _peer(origin: Origin) -> str:
+    address = origin.client_address
+    if ":" in address:
+        address = f"IPv6:{address}"
+    helo = _HELO_UNSAFE.sub("?", origin.helo) or origin.client_name
+    return f"from {helo} ({origin.client_name} [{address}])"
+
+
+def _named(recipient: Recipient) -> str:
+    return sanitised(recipient.original or str(recipient.address))
+
+
+def missing_fields(
+    host: Host, sender: Address, queue_id: str, now: float
+) -> tuple[tuple[str, str], ...]:
+    """Message-Id, Date and From for a message that may lack them (postfix.md §11)."""
+    at = datetime.fromtimestamp(now, UTC)
+    return (
+        ("Message-Id", f"<{at:%Y%m%d%H%M%S}.{queue_id}@{host.name}>"),
+        ("Date", mail_date(now)),
+        ("From", sanitised(str(sender)) if sender else "MAILER-DAEMON (Mail Delivery System)"),
+    )
