@@ -31,8 +31,8 @@ __all__ = [
 class ILookupTable(Interface):
     """A table of text by key: main.cf's ``type:name`` (docs/tables.md)."""
 
-    name: str = Attribute("The reference as configured, ``type:name``.")  # type: ignore[assignment]
-    fixed_string: bool = Attribute(  # type: ignore[assignment]
+    name: str = Attribute("The reference as configured, ``type:name``.")
+    fixed_string: bool = Attribute(
         "Whether partial keys (parents, without extension, @domain) may be asked too; "
         "pattern tables get the full key once."
     )
@@ -85,8 +85,8 @@ class ITransport(Interface):
 class ITransportMaker(Interface):
     """What a transport plugin provides (beside twisted.plugin.IPlugin)."""
 
-    name: str = Attribute("What the command column of master.cf names.")  # type: ignore[assignment]
-    description: str = Attribute("One line for the list of transports.")  # type: ignore[assignment]
+    name: str = Attribute("What the command column of master.cf names.")
+    description: str = Attribute("One line for the list of transports.")
 
     def make(context: TransportContext) -> ITransport:
         """The transport for one master.cf service.
@@ -98,7 +98,7 @@ class ITransportMaker(Interface):
 class IIncomingContent(Interface):
     """A content on its way in. Memory use is bounded: the store moves large ones to disk."""
 
-    size: int = Attribute("Octets written so far.")  # type: ignore[assignment]
+    size: int = Attribute("Octets written so far.")
 
     def write(octets: bytes) -> Deferred[None] | None:
         """Add octets. A Deferred means: pause the client until it fires.
