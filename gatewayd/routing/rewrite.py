@@ -26,14 +26,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RewriteRules",
-    "fold",
-    "is_malformed",
     "is_routed",
     "literal_address",
     "reinterpret",
     "rewrite",
     "strip_source_route",
-    "valid_hostname",
+    "valid_domain",
+    "valid_local",
 ]
 
 _OPERATOR = re.compile(r"[@!%]")
@@ -47,7 +46,6 @@ _WIDE = "\U00010000-\U000e0fff"
 _LABEL = rf"[{_ALNUM}{_WIDE}](?:[-{_ALNUM}{_WIDE}]{{0,61}}[{_ALNUM}{_WIDE}])?"
 _HOSTNAME = re.compile(rf"(?![0-9.]+\Z)(?=.{{1,255}}\Z){_LABEL}(?:\.{_LABEL})*\Z")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_FOLD = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +79,6 @@ class RewriteRules:
             resolve_numeric_domain=settings.flag("resolve_numeric_domain"),
             empty_address_recipient=settings.text("empty_address_recipient"),
         )
-
-
-def fold(name: str) -> str:
-    """A domain for comparison: ASCII letters in lower case and nothing else changed.
-
-    ``str.lower`` would make U+212A a "k", and so let two different domains meet.
-    """
-    return name.lower() if name.isascii() else name.translate(_FOLD)
 
 
 def strip_source_route(text: str) -> str:
@@ -170,23 +160,18 @@ def is_routed(address: Address) -> bool:
     return _OPERATOR.search(address.local) is not None
 
 
-def is_malformed(address: Address, rules: RewriteRules) -> bool:
-    """Whether no host could be looked up for it, or a command might take it for an option."""
-    domain = address.domain
-    if domain[:1] == "[":
-        if literal_address(domain) is None:
-            return True
-    elif not valid_hostname(domain):
-        return True
-    local = address.local
-    if local[:1] == "-" and not rules.allow_min_user:
-        return True
-    return not local.isascii() and _SURROGATE.search(local) is not None
-
-
-def valid_hostname(name: str) -> bool:
-    """Whether it has the form of a host name or domain, and is no bare number."""
+def valid_domain(name: str) -> bool:
+    """Whether a host could be looked up for it: a name, or an address in brackets."""
+    if name[:1] == "[":
+        return literal_address(name) is not None
     return _HOSTNAME.match(name) is not None
+
+
+def valid_local(local: str, rules: RewriteRules) -> bool:
+    """False for what a command might take for an option, and for what is no UTF-8."""
+    if local[:1] == "-" and not rules.allow_min_user:
+        return False
+    return local.isascii() or _SURROGATE.search(local) is None
 
 
 def literal_address(domain: str) -> str | None:
