@@ -17,7 +17,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
@@ -82,15 +82,24 @@ class Submission:
     size: int = 0
 
 
-def wire_form(octets: bytes) -> bytes:
-    """Content with the local line ends (LF or CRLF) as content of the queue: CRLF, also at the end.
+def wire_form(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Content with local line ends (LF or CRLF) as the queue holds it: CRLF, also at the end.
 
-    A lone CR becomes a blank, as everywhere on the way in (docs: SMTP smuggling).
+    A lone CR becomes a blank, so that nobody further on takes it for a line end (security.md
+    1.1). Works on pieces cut anywhere.
     """
-    if not octets:
-        return b""
-    text = octets.replace(b"\r\n", b"\n").replace(b"\r", b" ").replace(b"\n", b"\r\n")
-    return text if text.endswith(b"\r\n") else text + b"\r\n"
+    held = b""
+    end = b""
+    for piece in pieces:
+        octets = held + piece
+        held = b"\r" if octets.endswith(b"\r") else b""
+        octets = octets[:-1] if held else octets
+        if octets:
+            octets = octets.replace(b"\r\n", b"\n").replace(b"\r", b" ").replace(b"\n", b"\r\n")
+            end = octets[-2:]
+            yield octets
+    if held or (end and end != b"\r\n"):
+        yield b"\r\n"
 
 
 def encode_head(submission: Submission) -> bytes:

@@ -19,6 +19,10 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _HELO_UNSAFE = re.compile(r'[^\x21-\x7e]|[<>()\\";@]')
 
 
+# What a phrase must not hold outside quotes (RFC 5322 §3.2.3, §3.2.5).
+_PHRASE_UNSAFE = re.compile(r'[()<>\[\]:;@\\,."]')
+
+
 class Host:
     """How this gateway names itself in trace fields: host name and mail_name."""
 
@@ -84,12 +88,23 @@ def _named(recipient: Recipient) -> str:
 
 
 def missing_fields(
-    host: Host, sender: Address, queue_id: str, now: float
+    host: Host, sender: Address, queue_id: str, now: float, full_name: str = ""
 ) -> tuple[tuple[str, str], ...]:
     """Message-Id, Date and From for a message that may lack them (postfix.md §11)."""
     at = datetime.fromtimestamp(now, UTC)
     return (
         ("Message-Id", f"<{at:%Y%m%d%H%M%S}.{queue_id}@{host.name}>"),
         ("Date", mail_date(now)),
-        ("From", sanitised(str(sender)) if sender else "MAILER-DAEMON (Mail Delivery System)"),
+        ("From", _author(sender, sanitised(full_name))),
     )
+
+
+def _author(sender: Address, full_name: str) -> str:
+    if not sender:
+        return "MAILER-DAEMON (Mail Delivery System)"
+    address = sanitised(str(sender))
+    if not full_name:
+        return address
+    if _PHRASE_UNSAFE.search(full_name):
+        full_name = '"' + full_name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return f"{full_name} <{address}>"
