@@ -31,6 +31,8 @@ from gatewayd.queue.lanes import Lane
 from gatewayd.queue.records import Selection, Settlement
 from gatewayd.queue.reports import Prepare, ReportWriter
 from gatewayd.queue.rerouting import Rerouting
+from gatewayd.queue.retirement import Retirement
+from gatewayd.queue.room import Room
 from gatewayd.queue.schedule import (
     BROKEN,
     End,
@@ -49,8 +51,6 @@ _DISCARDED = Outcome(Action.DELIVERED, "2.0.0", "undeliverable postmaster notifi
 _NO_RESULT = deferred("4.3.0", "the mail transport gave no result for this recipient")
 _DEFERRED_TRANSPORT = deferred("4.3.2", "deferred transport")
 
-_SHARE = 20
-"""Once active is half full, a destination with a 20th of it waiting gets no more for now."""
 _POSTPONED = 60.0
 """Seconds until a message that came beyond that share is looked at again."""
 _CANCEL_PATIENCE = 5.0
@@ -89,10 +89,8 @@ class Dispatcher:
         )
         self._store = store
         self._active: dict[str, ActiveMessage] = {}
-        self._recipients = 0
+        self._room = Room(settings.active_limit, settings.recipient_limit)
         self._lanes: dict[Lane, None] = {}
-        self._retired: list[ITransport] = []
-        self._room_waiters: list[tuple[bool, Deferred[None]]] = []
         self._idle_waiters: list[Deferred[None]] = []
         self._pumping = False
         self._alarm: IDelayedCall | None = None
@@ -101,6 +99,7 @@ class Dispatcher:
         self._flusher = Flusher(self, store)
         self._rerouting = Rerouting(self, store, resolve, reactor)
         self._log = log("qmgr")
+        self._retired = Retirement(reactor, self._log)
         self._refusal_log = log("error")
         self._new_log = log
         self._transports: dict[str, ITransport] = {}
@@ -120,8 +119,7 @@ class Dispatcher:
         self._feed.interval = settings.queue_run_delay
         self._settler.backoff = settings.backoff
         self._settler.original_limit = settings.bounce_size_limit
-        self._half = settings.active_limit // 2
-        self._share = max(1, settings.active_limit // _SHARE)
+        self._room.limit(settings.active_limit, settings.recipient_limit)
 
     # For the rest of the gateway
 
@@ -130,18 +128,22 @@ class Dispatcher:
         self._feed.start()
 
     def room(self) -> bool:
-        """Whether a message that has just come in may be leased to submit() it."""
-        return (
-            len(self._active) < self._settings.active_limit
-            and self._recipients < self._settings.recipient_limit
-            and not self.is_stopping
-        )
+        """Whether a message that has just come in may be leased to submit() it.
+
+        If not it is left in the store, where we look as soon as there is room.
+        """
+        if self.is_stopping:
+            return False
+        has_room = self._room.space > 0
+        if not has_room:
+            self._feed.is_starved = True
+        return has_room
 
     def submit(self, message: QueuedMessage) -> None:
         """A message leased to us, fresh from the store: deliver it at once."""
         if self.is_stopping:
             self._store.release([message.queue_id]).addErrback(self._unreleased)
-        elif len(self._active) >= self._half and self._is_over_share(message):
+        elif self._room.is_crowded and self._is_over_share(message):
             self._postpone(message)
         else:
             self._admit(message, 0)
@@ -168,7 +170,7 @@ class Dispatcher:
         """
         kept = {id(transport) for transport in transports.values()}
         old = self._transports
-        self._retired += [each for each in old.values() if id(each) not in kept]
+        self._retired.add(each for each in old.values() if id(each) not in kept)
         self._configure(settings, transports, transport_settings)
         self.schedule.dead_for = settings.backoff.minimal
         self.schedule.broken_for = settings.transport_retry_time
@@ -183,7 +185,7 @@ class Dispatcher:
     def status(self) -> DispatchStatus:
         """What is going on, for people and metrics."""
         return take_status(
-            self.schedule, len(self._active), self._recipients, self.reactor.seconds()
+            self.schedule, self._room.messages, self._room.recipients, self.reactor.seconds()
         )
 
     async def stop(self, bound_seconds: float) -> None:
@@ -202,16 +204,12 @@ class Dispatcher:
         self._settler.stop()
         if self._alarm is not None and self._alarm.active():
             self._alarm.cancel()
-        for transport in [*self._transports.values(), *self._retired]:
-            await self._closed(transport)
-        self._retired.clear()
+        await self._retired.close_all(self._transports.values())
 
     # Into active
 
     def space(self) -> int:
-        if not self.room():
-            return 0
-        return self._settings.active_limit - len(self._active)
+        return 0 if self.is_stopping else self._room.space
 
     async def accept(self, messages: Sequence[QueuedMessage]) -> int:
         """Take what is due; puts off what would give a destination more than its share."""
@@ -220,7 +218,7 @@ class Dispatcher:
         for message in messages:
             if self.is_stopping:
                 self._store.release([message.queue_id]).addErrback(self._unreleased)
-            elif len(self._active) >= self._half and self._is_over_share(message):
+            elif self._room.is_crowded and self._is_over_share(message):
                 self._postpone(message)
             else:
                 self._admit(message, 0)
@@ -252,27 +250,13 @@ class Dispatcher:
         self._flusher.flush(EVERYTHING, override=False)
 
     def when_room(self, comfortable: bool) -> Deferred[None]:
-        waiter: Deferred[None] = Deferred()
-        self._room_waiters.append((comfortable, waiter))
-        self._tell_room()
-        return waiter
-
-    def _tell_room(self) -> None:
-        if not self.room():
-            return
-        comfortable = len(self._active) < self._half or not self._active
-        waiters, self._room_waiters = self._room_waiters, []
-        for wants_comfort, waiter in waiters:
-            if wants_comfort and not comfortable:
-                self._room_waiters.append((wants_comfort, waiter))
-            elif not waiter.called:
-                waiter.callback(None)
+        return self._room.when_free(comfortable)
 
     def _is_over_share(self, message: QueuedMessage) -> bool:
         """Whether all of the message's destinations have their share of active waiting."""
         for recipient in message.recipients:
             waiting = self.schedule.waiting_for(recipient.recipient.route)
-            if waiting < self._share:
+            if waiting < self._room.share:
                 return False
         return True
 
@@ -291,7 +275,7 @@ class Dispatcher:
             return
         entry = ActiveMessage(message, self.now(), epoch)
         self._active[message.queue_id] = entry
-        self._recipients += len(message.recipients)
+        self._room.enter(len(message.recipients))
         self._log.info(
             active_line(message),
             queue_id=message.queue_id,
@@ -505,7 +489,7 @@ class Dispatcher:
         """The store has taken it in: the message leaves active."""
         message = entry.message
         self._active.pop(message.queue_id, None)
-        self._recipients -= len(message.recipients)
+        self._room.leave(len(message.recipients))
         if self.is_stopping:
             self._tell_idle()
             return
@@ -515,16 +499,11 @@ class Dispatcher:
                 self._flusher.flush(Selection(queue_ids=(message.queue_id,)))
         if settlement is not None and settlement.notices:
             self._feed.check()
-        if self._feed.is_starved and len(self._active) <= self._settings.active_limit * 3 // 4:
+        if self._feed.is_starved and self._room.is_airy:
             self._feed.check()
-        if self._room_waiters:
-            self._tell_room()
+        self._room.tell()
 
     # Reload and stop
-
-    def active(self) -> list[ActiveMessage]:
-        """All that is active now."""
-        return list(self._active.values())
 
     def refuse_unknown(self) -> None:
         """After a reload: defer what still waits for a transport that is no more."""
@@ -544,19 +523,7 @@ class Dispatcher:
                 self.put_back(part.owner, len(part.recipients))
 
     def _close_retired(self) -> None:
-        used = {id(lane.transport) for lane in self._lanes}
-        unused = [each for each in self._retired if id(each) not in used]
-        self._retired = [each for each in self._retired if id(each) in used]
-        for transport in unused:
-            Deferred.fromCoroutine(self._closed(transport))
-
-    async def _closed(self, transport: ITransport) -> None:
-        closing = transport.close()
-        closing.addTimeout(_CANCEL_PATIENCE, self.reactor)
-        try:
-            await closing
-        except Exception as error:  # a transport's bug must not keep others from closing
-            self._log.failure("a transport could not be closed", error)
+        self._retired.close_unused({id(lane.transport) for lane in self._lanes})
 
     def _tell_idle(self) -> None:
         if self.is_stopping and not self._lanes and not self._active:

@@ -82,7 +82,9 @@ class Feed:
 
     def due_at(self, when: float) -> None:
         """Something will be due then (POSIX seconds)."""
-        pause = max(0.0, when - self._host.now())
+        now = self._host.now()
+        self._latest = max(self._latest, now)
+        pause = max(0.0, when - now)
         at = self._host.reactor.seconds() + pause
         if (
             self._running

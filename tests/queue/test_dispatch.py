@@ -37,9 +37,13 @@ class DeliveryTests(SynchronousTestCase):
         [settlement] = self.d.store.settlements
         assert (settlement.done, settlement.remove) == ((1,), True)
         assert self.d.store.entries == {}
+        sent = (
+            "smtp: A1: to=<user@example.com>, relay=relay[192.0.2.1]:25, delay=0.03,"
+            " delays=0.03/0/0/0, dsn=2.0.0, status=sent (250 ok)"
+        )
         assert self.d.log.lines == [
             "qmgr: A1: from=<sender@example.net>, size=23, nrcpt=1 (queue active)",
-            "smtp: A1: to=<user@example.com>, relay=relay[192.0.2.1]:25, delay=0.03, delays=0.03/0/0/0, dsn=2.0.0, status=sent (250 ok)",
+            sent,
             "qmgr: A1: removed",
         ]
 

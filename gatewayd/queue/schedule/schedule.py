@@ -16,13 +16,13 @@ for it, and never strands anything.
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from gatewayd.message import QueuedRecipient, Route
+from gatewayd.queue.schedule.alarms import Alarms
 from gatewayd.queue.schedule.destination import Destination, Part, Suspension
 from gatewayd.queue.schedule.settings import TransportSettings
 from gatewayd.queue.schedule.turns import TransportTurns, Turn
@@ -78,9 +78,7 @@ class Schedule:
         self._transports: dict[str, TransportTurns] = {}
         self._ready: dict[TransportTurns, None] = {}
         self._idle_served: deque[Destination] = deque()
-        self._alarms: list[tuple[float, int, TransportTurns | Destination]] = []
-        self._alarm_at: dict[TransportTurns | Destination, float] = {}
-        self._alarm_count = 0
+        self._alarms: Alarms[TransportTurns | Destination] = Alarms()
         self.configure(transports)
 
     def configure(self, transports: Mapping[str, TransportSettings], now: float = 0.0) -> None:
@@ -168,7 +166,7 @@ class Schedule:
         if not waiting:
             return
         if self._is_paused(destination, now):
-            self._alarm(destination.resume_at, destination)
+            self._alarms.set(destination.resume_at, destination)
         elif destination.idle:
             self._idle_served.append(destination)
         elif (
@@ -200,7 +198,7 @@ class Schedule:
         delay = turns.settings.transport_rate_delay
         if delay:
             if 0 < turns.resume_at - now <= delay:
-                self._alarm(turns.resume_at, turns)
+                self._alarms.set(turns.resume_at, turns)
                 return None
             if turns.fresh:
                 return None
@@ -266,10 +264,10 @@ class Schedule:
             if destination.outstanding:
                 return True
             if self._is_paused(destination, now):
-                self._alarm(destination.resume_at, destination)
+                self._alarms.set(destination.resume_at, destination)
                 return True
         if 0 < turns.resume_at - now <= settings.transport_rate_delay:
-            self._alarm(turns.resume_at, destination)
+            self._alarms.set(turns.resume_at, destination)
             return True
         return False
 
@@ -357,8 +355,9 @@ class Schedule:
     def unavailable(self, turn: Turn, status: str, text: str, now: float) -> list[Refusal]:
         """This lane could not reach the destination. Gives what is to be deferred at once.
 
-        While another lane delivers, nothing is: it will see to the rest. While others still try, the one request that
-        this lane would have had. Otherwise, or if the destination is dead by now, all.
+        While another lane delivers, nothing is: it will see to the rest. While others still try,
+        the one request that this lane would have had. Otherwise, or if the destination is dead
+        by now, all.
         """
         destination = turn.destination
         settings = destination.transport.settings
@@ -375,7 +374,7 @@ class Schedule:
         if dead:
             suspended = Suspension(status, _SUSPENDED + text, now, self.dead_for, self.epoch)
             destination.suspension = suspended
-            self._alarm(suspended.until, destination)
+            self._alarms.set(suspended.until, destination)
             refusals += self._drain_one(destination, status, suspended.text)
         elif not others:
             refusals += self._drain_one(destination, status, text, attempted=True)
@@ -394,7 +393,7 @@ class Schedule:
         """The transport does not work: leave it alone for a while, defer what waits for it."""
         turns = self._transports[transport]
         turns.suspension = Suspension(*BROKEN, now, self.broken_for, self.epoch)
-        self._alarm(turns.suspension.until, turns)
+        self._alarms.set(turns.suspension.until, turns)
         return self.drain(transport, *BROKEN)
 
     def drain(self, transport: str, status: str, text: str) -> list[Refusal]:
@@ -411,21 +410,18 @@ class Schedule:
 
     def wake_at(self) -> float | None:
         """When wake() is to be called next."""
-        return self._alarms[0][0] if self._alarms else None
+        return self._alarms.next_at()
 
     def wake(self, now: float) -> None:
         """Let go on whatever has waited until now; then there may be moves."""
-        while self._alarms and self._alarms[0][0] <= now:
-            at, _, holder = heapq.heappop(self._alarms)
-            if self._alarm_at.get(holder) == at:
-                del self._alarm_at[holder]
-                self._awake(holder, now)
+        for holder in self._alarms.due(now):
+            self._awake(holder, now)
 
     def _awake(self, holder: TransportTurns | Destination, now: float) -> None:
         suspension = holder.suspension
         if suspension is not None:
             if suspension.holds(now, 0):
-                self._alarm(suspension.until, holder)
+                self._alarms.set(suspension.until, holder)
             else:
                 self._revive(holder)
         if isinstance(holder, TransportTurns):
@@ -433,14 +429,6 @@ class Schedule:
         else:
             self._consider(holder, now)
             self._forget(holder, now)
-
-    def _alarm(self, at: float, holder: TransportTurns | Destination) -> None:
-        """Have wake() look at a holder; one that fires earlier will see to the later ones."""
-        pending = self._alarm_at.get(holder)
-        if pending is None or at < pending:
-            self._alarm_at[holder] = at
-            self._alarm_count += 1
-            heapq.heappush(self._alarms, (at, self._alarm_count, holder))
 
     def _is_paused(self, destination: Destination, now: float) -> bool:
         """Whether its rate delay is running; a longer wait than that is a clock set back."""
@@ -451,7 +439,7 @@ class Schedule:
         if not destination.is_unused:
             return
         if self._is_paused(destination, now):
-            self._alarm(destination.resume_at, destination)
+            self._alarms.set(destination.resume_at, destination)
         else:
             destination.transport.forget(destination)
 
