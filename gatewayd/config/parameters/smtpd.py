@@ -43,6 +43,7 @@ ROWS = (
     ),
     words("smtpd_discard_ehlo_keywords", "", "EHLO keywords not to offer."),
     words("smtpd_forbidden_commands", "CONNECT GET POST", "Commands that end the connection."),
+    words("smtpd_noop_commands", "", "Commands that are answered, but do nothing."),
     choice(
         "smtpd_forbid_bare_newline",
         "normalize",
@@ -74,6 +75,7 @@ ROWS = (
     number("relay_domains_reject_code", "554", "The code for relay access denied.", 400, 599),
     number("invalid_hostname_reject_code", "501", "The code for a malformed HELO.", 400, 599),
     number("non_fqdn_reject_code", "504", "The code for names that are not complete.", 400, 599),
+    number("multi_recipient_bounce_reject_code", "550", "A report to several.", 400, 599),
     number("unknown_local_recipient_reject_code", "550", "Unknown local recipient.", 400, 599),
     number("unknown_relay_recipient_reject_code", "550", "Unknown relay recipient.", 400, 599),
     number("unknown_virtual_alias_reject_code", "550", "Unknown virtual alias.", 400, 599),
