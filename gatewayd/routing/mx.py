@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING
+
+from gatewayd.tables.address_keys import fold
 
 if TYPE_CHECKING:
     from random import Random
 
-__all__ = ["Candidate", "Loop", "MxRecord", "NullMx", "arrange", "is_null_mx", "without_loops"]
+__all__ = ["Candidate", "Loop", "MxRecord", "OwnIdentity", "arrange", "is_null_mx", "without_loops"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +42,27 @@ class Candidate:
         return ":" in self.address
 
 
-class NullMx(Exception):
-    """The domain takes no mail (RFC 7505)."""
+@dataclass(frozen=True, slots=True)
+class OwnIdentity:
+    """What is ourselves: addresses in standard text, and our names in lower case."""
+
+    addresses: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
+
+    def has_address(self, address: str) -> bool:
+        return str(_unmapped(address)) in self.addresses
+
+    def is_mx(self, candidate: Candidate) -> bool:
+        """Whether an MX host is this gateway.
+
+        Also by its name, since behind a NAT our public address may be known to nobody here; and
+        by an address that means "this machine" wherever it's used, to which no stranger's DNS
+        has any reason to send us.
+        """
+        if fold(candidate.host) in self.names or self.has_address(candidate.address):
+            return True
+        address = _unmapped(candidate.address)
+        return address.is_loopback or address.is_unspecified
 
 
 class Loop(Exception):
@@ -60,10 +82,12 @@ def is_null_mx(records: Sequence[MxRecord]) -> bool:
 
 
 def without_loops(
-    candidates: Sequence[Candidate], records: Iterable[MxRecord], own: frozenset[str]
+    candidates: Sequence[Candidate], records: Iterable[MxRecord], own: OwnIdentity
 ) -> tuple[Candidate, ...]:
-    """The candidates more preferred than the best of our own addresses. Raises Loop."""
-    ours = [each.preference for each in candidates if each.address in own]
+    """The candidates more preferred than the best that is ourselves. Raises Loop."""
+    records = tuple(records)
+    ours = [each.preference for each in candidates if own.is_mx(each)]
+    ours += [record.preference for record in records if fold(record.host) in own.names]
     if not ours:
         return tuple(candidates)
     best = min(ours)
@@ -82,7 +106,7 @@ def arrange(
     balance: bool = True,
 ) -> tuple[Candidate, ...]:
     """By preference, shuffled within one (with ``random``), one address family before the other
-    if ``preferred`` says so, and at most ``limit`` of them (0: all).
+    if ``preferred`` says so, each address once, and at most ``limit`` of them (0: all).
 
     ``balance``: where the limit cuts, both families keep a place.
     """
@@ -92,11 +116,29 @@ def arrange(
     if preferred in ("ipv4", "ipv6"):
         order.sort(key=lambda each: each.is_ipv6 is (preferred == "ipv4"))
     order.sort(key=lambda each: each.preference)
+    by_address: dict[str, Candidate] = {}
+    for each in order:
+        by_address.setdefault(each.address, each)
+    order = list(by_address.values())
     if not limit or len(order) <= limit:
         return tuple(order)
-    kept = order[:limit]
-    if balance and limit > 1 and len({each.is_ipv6 for each in kept}) == 1:
-        other = next((each for each in order if each.is_ipv6 is not kept[0].is_ipv6), None)
-        if other is not None:
-            kept[-1] = other
-    return tuple(kept)
+    return tuple(_balanced(order, limit) if balance and limit > 1 else order[:limit])
+
+
+def _balanced(order: Sequence[Candidate], limit: int) -> list[Candidate]:
+    """The first of each address family, so that a family without a way out can't take it all."""
+    six = sum(each.is_ipv6 for each in order)
+    four = len(order) - six
+    room = {True: max(limit // 2, limit - four), False: max(limit - limit // 2, limit - six)}
+    kept: list[Candidate] = []
+    for each in order:
+        if room[each.is_ipv6] > 0 and len(kept) < limit:
+            room[each.is_ipv6] -= 1
+            kept.append(each)
+    return kept
+
+
+def _unmapped(address: str) -> IPv4Address | IPv6Address:
+    """An address, an IPv4 one not hidden in IPv6 (RFC 4291 §2.5.5.2)."""
+    parsed = ip_address(address.partition("%")[0])
+    return (parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None) or parsed

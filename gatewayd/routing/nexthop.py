@@ -69,7 +69,9 @@ def _hop(word: str, *, by_mx: bool) -> Hop:
     if inside is None:
         if not _HOST.match(plain):
             raise BadNexthop(f'"{plain}" is no host name')
-        return Hop(plain, port or "", by_mx)
+        # An address that somebody forgot to put in brackets can mean nothing else.
+        address = _numeric(plain)
+        return Hop(plain, port or "", by_mx and not address, address)
     address = _numeric(inside)
     if not address and not _HOST.match(inside):
         raise BadNexthop(f'"{inside}" is neither a host name nor an address')

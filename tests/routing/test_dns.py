@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import dns.message
 import dns.name
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet import defer, reactor, task
@@ -252,28 +253,23 @@ def test_any_octets(octets: bytes) -> None:
     question = Question(NAME, "MX", 0x1234, lambda: 0)
     header = question.octets[:2] + b"\x80"
     for tried in (octets, header + octets):
-        try:
+        with contextlib.suppress(TemporaryFailure):
             message = question.answered(tried)
             if message is not None:
                 read(message, "a.test", "MX")
-        except TemporaryFailure:
-            pass
 
 
-@pytest.mark.parametrize("place", range(2, 60))
-def test_every_octet_changed(place: int) -> None:
+def test_every_octet_changed() -> None:
     """A true answer with one octet changed never reads as another error than the declared ones."""
     question = Question(NAME, "MX", 0x1234, lambda: 1)
     reply = dns.message.make_response(dns.message.from_wire(question.octets))
     reply.answer = [dns.rrset.from_text("a.test.", 60, "IN", "MX", "1 m.test.")]
-    octets = bytearray(reply.to_wire())
-    if place >= len(octets):
-        pytest.skip("shorter than that")
-    for value in range(256):
-        octets[place] = value
-        try:
-            message = question.answered(bytes(octets))
-            if message is not None:
-                read(message, "a.test", "MX")
-        except TemporaryFailure:
-            pass
+    whole = reply.to_wire()
+    for place in range(2, len(whole)):
+        octets = bytearray(whole)
+        for value in range(256):
+            octets[place] = value
+            with contextlib.suppress(TemporaryFailure):
+                message = question.answered(bytes(octets))
+                if message is not None:
+                    read(message, "a.test", "MX")
