@@ -10,7 +10,7 @@ is active.end()'s. This module moves things between them.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -22,19 +22,20 @@ from gatewayd.interfaces import IQueueStore, ITransport
 from gatewayd.maillog import MailLog
 from gatewayd.message import QueuedMessage, QueuedRecipient, Route
 from gatewayd.queue.active import ActiveMessage
-from gatewayd.queue.delivery_log import active_line, delivery_line, status_word
+from gatewayd.queue.delivery_log import active_line
 from gatewayd.queue.dispatch_settings import DispatchSettings
 from gatewayd.queue.dispatch_status import DispatchStatus, take_status
 from gatewayd.queue.feed import Feed
-from gatewayd.queue.flush import EVERYTHING, Flusher, fold, selects
+from gatewayd.queue.flush import EVERYTHING, Flusher, selects
 from gatewayd.queue.lanes import Lane
+from gatewayd.queue.placing import Placing
 from gatewayd.queue.records import Selection, Settlement
 from gatewayd.queue.reports import Prepare, ReportWriter
 from gatewayd.queue.rerouting import Rerouting
+from gatewayd.queue.results import Results
 from gatewayd.queue.retirement import Retirement
 from gatewayd.queue.room import Room
 from gatewayd.queue.schedule import (
-    BROKEN,
     End,
     Open,
     Refusal,
@@ -43,13 +44,9 @@ from gatewayd.queue.schedule import (
     TransportSettings,
 )
 from gatewayd.queue.settling import Settler
-from gatewayd.status import Action, Outcome, deferred
+from gatewayd.status import Outcome
 
 __all__ = ["Dispatcher"]
-
-_DISCARDED = Outcome(Action.DELIVERED, "2.0.0", "undeliverable postmaster notification discarded")
-_NO_RESULT = deferred("4.3.0", "the mail transport gave no result for this recipient")
-_DEFERRED_TRANSPORT = deferred("4.3.2", "deferred transport")
 
 _POSTPONED = 60.0
 """Seconds until a message that came beyond that share is looked at again."""
@@ -100,10 +97,9 @@ class Dispatcher:
         self._rerouting = Rerouting(self, store, resolve, reactor)
         self._log = log("qmgr")
         self._retired = Retirement(reactor, self._log)
-        self._refusal_log = log("error")
-        self._new_log = log
+        self.results = Results(self._settler, self.now, log)
+        self._placing = Placing(self.schedule, self.results, reactor.seconds)
         self._transports: dict[str, ITransport] = {}
-        self._logs: dict[str, MailLog] = {}
         self._configure(settings, transports, transport_settings)
 
     def _configure(
@@ -112,10 +108,10 @@ class Dispatcher:
         transports: Mapping[str, ITransport],
         transport_settings: Mapping[str, TransportSettings],
     ) -> None:
-        self._settings = settings
         self._transports = dict(transports)
         known = _known(transports, transport_settings)
-        self._logs = {name: self._new_log(each.program or name) for name, each in known.items()}
+        self.results.configure(known, settings.soft_bounce)
+        self._placing.configure(settings, self._transports)
         self._feed.interval = settings.queue_run_delay
         self._settler.backoff = settings.backoff
         self._settler.original_limit = settings.bounce_size_limit
@@ -290,63 +286,7 @@ class Dispatcher:
 
     def place(self, entry: ActiveMessage, recipients: tuple[QueuedRecipient, ...]) -> None:
         """Let recipients of an active message wait for their destinations, or refuse them."""
-        if len(recipients) == 1:
-            self._place_at(entry, recipients[0].recipient.route, recipients)
-            return
-        groups: dict[Route, list[QueuedRecipient]] = {}
-        for recipient in recipients:
-            groups.setdefault(recipient.recipient.route, []).append(recipient)
-        for route, group in groups.items():
-            self._place_at(entry, route, tuple(group))
-
-    def _place_at(
-        self, entry: ActiveMessage, route: Route, recipients: tuple[QueuedRecipient, ...]
-    ) -> None:
-        recipients = self._without_double_bounces(entry, recipients)
-        name = route.transport
-        if not recipients:
-            return
-        if name not in self._transports:
-            status, text = BROKEN
-            reason = deferred(status, f'{text}: there is no service "{name}" in master.cf')
-            self._refuse(entry, recipients, reason)
-        elif name in self._settings.defer_transports and not entry.epoch:
-            self._refuse(entry, recipients, _DEFERRED_TRANSPORT)
-        elif len(recipients) > 1 and self.schedule.is_by_recipient(route):
-            for recipient in recipients:
-                self._wait(entry, route, (recipient,))
-        else:
-            self._wait(entry, route, recipients)
-
-    def _wait(
-        self, entry: ActiveMessage, route: Route, recipients: tuple[QueuedRecipient, ...]
-    ) -> None:
-        schedule = self.schedule
-        destination = schedule.destination(route, recipients)
-        suspension = schedule.place(
-            entry, destination, recipients, self.reactor.seconds(), entry.epoch
-        )
-        if suspension is not None:
-            self._refuse(entry, recipients, deferred(suspension.status, suspension.text))
-
-    def _without_double_bounces(
-        self, entry: ActiveMessage, recipients: tuple[QueuedRecipient, ...]
-    ) -> tuple[QueuedRecipient, ...]:
-        """Reports about reports end here, lest they go round for ever."""
-        local, domain = self._settings.double_bounce
-        for each in recipients:
-            if each.recipient.address.local == local:
-                break
-        else:
-            return recipients
-        mine = tuple(
-            each
-            for each in recipients
-            if each.recipient.address.local == local
-            and fold(each.recipient.address.domain) == domain
-        )
-        self._refuse(entry, mine, _DISCARDED)
-        return tuple(each for each in recipients if each not in mine)
+        self._placing.place(entry, recipients)
 
     # Lanes
 
@@ -398,92 +338,13 @@ class Dispatcher:
         self.pump()
         self._set_alarm()
 
-    def delivered(
-        self,
-        entry: ActiveMessage,
-        recipients: tuple[QueuedRecipient, ...],
-        outcomes: Mapping[int, Outcome],
-        transport: str,
-        taken: float,
-    ) -> None:
-        """A lane has the outcomes of a request."""
-        now = self.now()
-        log = self._logs.get(transport, self._log)
-        for recipient in recipients:
-            outcome = outcomes.get(recipient.number)
-            if outcome is None:
-                self.complain(transport, f"{entry.message.queue_id}: a recipient has no result")
-                outcome = _NO_RESULT
-            self._record(entry, recipient, outcome, log, taken, now)
-        if not entry.pending:
-            self._settler.settle(entry)
-
     def lane_closed(self, lane: Lane, refusals: list[Refusal], why: Outcome | None) -> None:
         self._lanes.pop(lane, None)
-        now = self.now()
-        for refusal in refusals:
-            entry = refusal.part.owner
-            if refusal.attempted and why is not None:
-                log = self._logs.get(lane.name, self._log)
-                for recipient in refusal.part.recipients:
-                    self._record(entry, recipient, why, log, now, now)
-                if not entry.pending:
-                    self._settler.settle(entry)
-            else:
-                reason = deferred(refusal.status, refusal.text)
-                self._refuse(entry, refusal.part.recipients, reason)
+        self.results.refused(refusals, lane.name, why)
         if self._retired:
             self._close_retired()
         self.pump()
         self._tell_idle()
-
-    def put_back(self, entry: ActiveMessage, count: int) -> None:
-        """So many recipients of a message stay as they were."""
-        entry.leave(count)
-        if not entry.pending:
-            self._settler.settle(entry)
-
-    def complain(self, transport: str, text: str, failure: Failure | None = None) -> None:
-        log = self._logs.get(transport, self._log)
-        if failure is None:
-            log.error(text)
-        else:
-            log.failure(text, failure)
-
-    # Results
-
-    def _refuse(
-        self, entry: ActiveMessage, recipients: Iterable[QueuedRecipient], outcome: Outcome
-    ) -> None:
-        """An outcome without an attempt."""
-        now = self.now()
-        for recipient in recipients:
-            self._record(entry, recipient, outcome, self._refusal_log, now, now, attempted=False)
-        if not entry.pending:
-            self._settler.settle(entry)
-
-    def _record(
-        self,
-        entry: ActiveMessage,
-        recipient: QueuedRecipient,
-        outcome: Outcome,
-        log: MailLog,
-        taken: float,
-        now: float,
-        attempted: bool = True,
-    ) -> None:
-        if self._settings.soft_bounce and outcome.action is Action.FAILED:
-            outcome = _softened(outcome)
-        message = entry.message
-        log.info(
-            delivery_line(message, recipient, outcome, entry.since, taken, now),
-            queue_id=message.queue_id,
-            recipient=str(recipient.recipient.address),
-            relay=outcome.relay,
-            dsn=outcome.status,
-            status=status_word(outcome),
-        )
-        entry.record(recipient, outcome, attempted)
 
     def _settled(self, entry: ActiveMessage, settlement: Settlement | None) -> None:
         """The store has taken it in: the message leaves active."""
@@ -506,21 +367,13 @@ class Dispatcher:
     # Reload and stop
 
     def refuse_unknown(self) -> None:
-        """After a reload: defer what still waits for a transport that is no more."""
-        for destination in list(self.schedule.destinations()):
-            name = destination.route.transport
-            if name not in self._transports and destination.waiting:
-                status, text = BROKEN
-                text = f'{text}: there is no service "{name}" in master.cf'
-                for refusal in self.schedule.drain(name, status, text):
-                    reason = deferred(refusal.status, refusal.text)
-                    self._refuse(refusal.part.owner, refusal.part.recipients, reason)
+        self._placing.refuse_unknown()
 
     def _withdraw_all(self) -> None:
         for destination in list(self.schedule.destinations()):
             parts = self.schedule.withdraw_all(destination)
             for part in parts:
-                self.put_back(part.owner, len(part.recipients))
+                self.results.put_back(part.owner, len(part.recipients))
 
     def _close_retired(self) -> None:
         self._retired.close_unused({id(lane.transport) for lane in self._lanes})
@@ -551,17 +404,3 @@ def _known(
 ) -> dict[str, TransportSettings]:
     """Settings for every transport there is."""
     return {name: settings.get(name) or TransportSettings(name, name) for name in transports}
-
-
-def _softened(outcome: Outcome) -> Outcome:
-    return Outcome(
-        Action.DEFERRED,
-        f"4{outcome.status[1:]}",
-        outcome.text,
-        outcome.relay,
-        outcome.remote_mta,
-        outcome.diagnostic,
-        outcome.connect,
-        outcome.transmit,
-        outcome.conn_use,
-    )

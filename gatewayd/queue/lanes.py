@@ -12,8 +12,9 @@ from zope.interface import implementer
 
 from gatewayd.errors import NexthopUnavailable, TransportBroken
 from gatewayd.interfaces import IRequestSource, ITransport
-from gatewayd.message import DeliveryRequest, QueuedRecipient
+from gatewayd.message import DeliveryRequest
 from gatewayd.queue.active import ActiveMessage
+from gatewayd.queue.results import Results
 from gatewayd.queue.schedule import BROKEN, Refusal, Schedule, Turn
 from gatewayd.status import Action, Outcome, deferred
 
@@ -30,23 +31,11 @@ class LaneHost(Protocol):
     reactor: IReactorTime
     now: Callable[[], float]
     is_stopping: bool
-
-    def delivered(
-        self,
-        entry: ActiveMessage,
-        recipients: tuple[QueuedRecipient, ...],
-        outcomes: Mapping[int, Outcome],
-        transport: str,
-        taken: float,
-    ) -> None: ...
-
-    def put_back(self, entry: ActiveMessage, count: int) -> None: ...
+    results: Results
 
     def lane_closed(self, lane: Lane, refusals: list[Refusal], why: Outcome | None) -> None: ...
 
     def pump(self) -> None: ...
-
-    def complain(self, transport: str, text: str, failure: Failure | None = None) -> None: ...
 
 
 @implementer(IRequestSource)
@@ -128,11 +117,11 @@ class Lane:
         taken = self._taken.pop(id(request), None)
         host = self._host
         if taken is None:
-            host.complain(self.name, f"{request.queue_id}: a second result for one request")
+            host.results.complain(self.name, f"{request.queue_id}: a second result for one request")
             return
         _, entry, since = taken
         host.schedule.served(self.turn, host.reactor.seconds())
-        host.delivered(entry, request.recipients, outcomes, self.name, since)
+        host.results.delivered(entry, request.recipients, outcomes, self.name, since)
         host.pump()
 
     # Waiting for a request
@@ -178,7 +167,9 @@ class Lane:
         if self._cancelled:
             self._give_back()
         elif self._taken:
-            self._host.complain(self.name, "a delivery ended without a result for all it took")
+            self._host.results.complain(
+                self.name, "a delivery ended without a result for all it took"
+            )
         refused = self.turn.fresh and self.turn.destination.waiting and not self._cancelled
         self._close(_UNANSWERED, broken=bool(refused))
 
@@ -190,10 +181,10 @@ class Lane:
         elif isinstance(error, NexthopUnavailable):
             self._close(_outcome(error), unavailable=error)
         elif isinstance(error, TransportBroken):
-            self._host.complain(self.name, f"transport {self.name}: {error}")
+            self._host.results.complain(self.name, f"transport {self.name}: {error}")
             self._close(deferred(*BROKEN), broken=True)
         else:
-            self._host.complain(self.name, f"transport {self.name} failed", failure)
+            self._host.results.complain(self.name, f"transport {self.name} failed", failure)
             self._close(_CRASHED, broken=not self.turn.requests)
 
     def _give_back(self) -> None:
@@ -201,7 +192,7 @@ class Lane:
         for request, entry, _ in self._taken.values():
             if host.is_stopping:
                 host.schedule.dropped(self.turn)
-                host.put_back(entry, len(request.recipients))
+                host.results.put_back(entry, len(request.recipients))
             else:
                 host.schedule.put_back(self.turn, entry, request.recipients)
         self._taken.clear()
@@ -223,7 +214,7 @@ class Lane:
         for request, entry, since in taken.values():
             schedule.dropped(self.turn)
             outcomes = {recipient.number: why or _CRASHED for recipient in request.recipients}
-            host.delivered(entry, request.recipients, outcomes, self.name, since)
+            host.results.delivered(entry, request.recipients, outcomes, self.name, since)
         refusals: list[Refusal] = []
         if unavailable is not None:
             refusals = schedule.unavailable(self.turn, unavailable.status, unavailable.text, now)
@@ -233,7 +224,7 @@ class Lane:
         host.lane_closed(self, refusals, why)
 
     def _broke(self, failure: Failure) -> None:
-        self._host.complain(self.name, "the end of a delivery failed", failure)
+        self._host.results.complain(self.name, "the end of a delivery failed", failure)
 
 
 def _outcome(error: NexthopUnavailable) -> Outcome:

@@ -174,6 +174,7 @@ class Rerouting:
 
     def _failed(self, failure: Failure) -> None:
         self._log.failure("looking up routes again has failed", failure)
+        self._host.refuse_unknown()
 
     def _ended(self, _: object) -> None:
         self._running = None
