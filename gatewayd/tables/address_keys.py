@@ -7,7 +7,7 @@ strings the partial keys follow.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gatewayd.address import Address
 
@@ -16,8 +16,7 @@ __all__ = ["Key", "domain_keys", "fold", "recipient_keys", "split_extension", "t
 _FOLD = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     """A key to ask. ``partial``: of fixed-string tables only."""
 
     text: str
@@ -26,7 +25,7 @@ class Key:
 
 def fold(text: str) -> str:
     """ASCII letters in lower case; nothing else changes (U+212A stays itself)."""
-    return text.translate(_FOLD)
+    return text.lower() if text.isascii() else text.translate(_FOLD)
 
 
 def split_extension(local: str, delimiters: str) -> tuple[str, str]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any
+from contextlib import suppress
 
 import lmdb
 
 from gatewayd.errors import GatewayError
 from gatewayd.tables.address_keys import fold
 from gatewayd.tables.indexed import index_path
+from gatewayd.tables.lmdb_file import DamagedFile, SharedFile, seal
 from gatewayd.tables.source import Entry
 
 __all__ = ["BuildError", "Builder", "Duplicate"]
@@ -74,12 +74,6 @@ class Builder:
             self._replace(pairs)
         return gone
 
-    def get(self, key: str) -> str | None:
-        """One key's value."""
-        with self._reading() as transaction:
-            value = transaction.get(self._key(key))
-        return value.decode("utf-8", "replace") if value is not None else None
-
     def entries(self) -> Iterator[tuple[str, str]]:
         """All keys and values, in the file's order."""
         for key, value in self._pairs():
@@ -92,18 +86,16 @@ class Builder:
         return octets
 
     def _pairs(self) -> Iterator[tuple[bytes, bytes]]:
-        with self._reading() as transaction:
-            yield from transaction.cursor()
-
-    @contextmanager
-    def _reading(self) -> Iterator[Any]:
         try:
-            with lmdb.open(
-                self.path, subdir=False, readonly=True, lock=False, create=False
-            ) as environment:
-                yield environment.begin()
-        except lmdb.Error as error:
-            raise BuildError(f"open {self.path}: {error}") from None
+            file = SharedFile.acquire(self.path)
+        except OSError as error:
+            raise BuildError(f"open {self.path}: {error.strerror}") from None
+        except DamagedFile as error:
+            raise BuildError(f"{self.path}: {error}") from None
+        try:
+            yield from file.pairs()
+        finally:
+            file.release()
 
     def _replace(self, pairs: dict[bytes, bytes]) -> None:
         """A new file beside the old one, synced, then renamed over it; owner and mode kept."""
@@ -140,11 +132,13 @@ def _write(name: str, pairs: dict[bytes, bytes]) -> None:
     while True:
         try:
             os.truncate(name, 0)
-            with lmdb.open(name, subdir=False, map_size=size, lock=False, sync=True) as environment:
-                with environment.begin(write=True) as transaction:
-                    for key in sorted(pairs):
-                        transaction.put(key, pairs[key])
-                environment.sync(True)
+            with (
+                lmdb.open(name, subdir=False, map_size=size, lock=False, sync=False) as environment,
+                environment.begin(write=True) as transaction,
+            ):
+                for key in sorted(pairs):
+                    transaction.put(key, pairs[key])
+            seal(name)
             return
         except lmdb.MapFullError:
             size *= 4

@@ -1,24 +1,25 @@
 """hash, btree, lmdb: an indexed file, ``SOURCE.lmdb``, that postmap builds from SOURCE.
 
 The file is replaced as a whole (renamed into place), never changed in place while it may be
-read. A look-up sees a replacement without any reload: it compares the file's identity.
+read. A look-up sees a replacement without any reload: it compares the file's status, which
+costs less than the look-up's other half.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Any
 
-import lmdb
 from zope.interface import implementer
 
 from gatewayd.errors import TableError
 from gatewayd.interfaces import ILookupTable
+from gatewayd.maillog import MailLog
 from gatewayd.tables.address_keys import fold
+from gatewayd.tables.lmdb_file import DamagedFile, SharedFile
 
 __all__ = ["IndexedTable", "index_path"]
 
-_Identity = tuple[int, int, int]
+log = MailLog("tables")
 
 
 def index_path(source: str) -> str:
@@ -35,43 +36,42 @@ class IndexedTable:
     def __init__(self, name: str, source: str) -> None:
         self.name = name
         self.path = index_path(source)
-        self._environment: Any = None
-        self._identity: _Identity | None = None
+        self._source = source
+        self._file: SharedFile | None = None
 
     async def lookup(self, key: str) -> str | None:
         """The value. Raises TableError if the file is missing or damaged."""
         octets = fold(key).encode("utf-8", "surrogateescape")
-        if not octets or len(octets) > 511:
-            return None
-        try:
-            value = self._current().get(octets)
-        except lmdb.Error as error:
-            self.close()
-            raise TableError(f"{self.name}: {self.path}: {error}") from None
-        return value.decode("utf-8", "replace") if value is not None else None
-
-    def _current(self) -> Any:
-        """A read transaction on the file as it is now."""
         try:
             status = os.stat(self.path)
+            if self._file is None or not self._file.is_current(status):
+                self._reopen(status)
+            assert self._file is not None
+            value = self._file.get(octets)
         except OSError as error:
             self.close()
-            reason = error.strerror
-            raise TableError(f"{self.name}: {self.path}: {reason}; was postmap run?") from None
-        identity = (status.st_dev, status.st_ino, status.st_mtime_ns)
-        if identity != self._identity:
+            text = f"{self.name}: open {self.path}: {error.strerror}"
+            if not os.path.exists(self.path):
+                text += f" (is there a source file to run postmap {self.name} on?)"
+            raise TableError(text) from None
+        except DamagedFile as error:
             self.close()
-            self._environment = lmdb.open(
-                self.path, subdir=False, readonly=True, lock=False, max_dbs=0, create=False
-            )
-            self._transaction = self._environment.begin(buffers=False)
-            self._identity = identity
-        return self._transaction
+            text = f"{self.name}: {self.path}: {error} (build it anew: postmap {self.name})"
+            raise TableError(text) from None
+        return value.decode("utf-8", "replace") if value is not None else None
+
+    def _reopen(self, status: os.stat_result) -> None:
+        self.close()
+        self._file = SharedFile.acquire(self.path)
+        try:
+            is_older = os.stat(self._source).st_mtime > status.st_mtime
+        except OSError:
+            return
+        if is_older:
+            log.warning(f"database {self.path} is older than source file {self._source}")
 
     def close(self) -> None:
         """Close the file."""
-        self._identity = None
-        if self._environment is not None:
-            self._transaction.abort()
-            self._environment.close()
-            self._environment = None
+        if self._file is not None:
+            self._file.release()
+            self._file = None
