@@ -130,7 +130,7 @@ def _unroute(local: str, rules: RewriteRules) -> Address | None:
         user, _, site = local.rpartition("%")
     else:
         return None
-    if not site:
+    if not site and not rules.resolve_null_domain:
         raise AddressSyntaxError(f"no domain in address {local!r}")
     return Address(user, site)
 
@@ -144,6 +144,8 @@ def reinterpret(local: str, rules: RewriteRules) -> Address | None:
         return None
     if not rules.resolve_dequoted_address and quote_local(local) != local:
         return None
+    if local[0] == "@":
+        raise AddressSyntaxError(f"source route within address {local!r}")
     if "@" in local:
         user, _, domain = local.rpartition("@")
         if domain:

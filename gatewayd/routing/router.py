@@ -280,10 +280,11 @@ _DOMAIN_LISTS = (
 
 def _tables(settings: Settings) -> RouterTables:
     parents = settings.words("parent_domain_matches_subdomains")
-    local, alias, virtual, relay = (
-        MatchList.open(settings.words(name), name, parents=name in parents)
-        for name in _DOMAIN_LISTS
+    local, alias, virtual = (
+        MatchList.open(_whole_names(settings.words(name)), name) for name in _DOMAIN_LISTS[:3]
     )
+    name = "relay_domains"
+    relay = MatchList.open(settings.words(name), name, parents=name in parents)
     return RouterTables(
         local,
         alias,
@@ -298,3 +299,8 @@ def _tables(settings: Settings) -> RouterTables:
             for word in settings.words(name)
         ),
     )
+
+
+def _whole_names(words: Iterable[str]) -> list[str]:
+    """Without ``.domain``: it stands for subdomains in relay_domains, for nothing in the others."""
+    return [word for word in words if word.lstrip("!")[:1] != "."]
