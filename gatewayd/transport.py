@@ -32,13 +32,15 @@ class TransportContext:
 
     ``service`` is its line in master.cf (name, arguments, line number for errors);
     ``settings`` main.cf with that line's -o overrides; ``reactor`` time and I/O;
-    ``resolver`` host look-ups (gatewayd.routing.dns.Resolver).
+    ``resolver`` host look-ups (gatewayd.routing.dns.Resolver); ``launcher`` runs commands as other
+    users once root is given up (gatewayd.process.launching.Launching), None if nobody may.
     """
 
     service: Service
     settings: Settings
     reactor: Any
     resolver: Any
+    launcher: Any = None
 
 
 @implementer(IPlugin, ITransportMaker)

@@ -43,7 +43,7 @@ def make(context: TransportContext) -> ITransport:
     lmtp = service.command == "lmtp"
     settings = ClientSettings.from_settings(context.settings, lmtp=lmtp)
     name = service.name if service.name == service.command else f"{service.name}/{service.command}"
-    hosts: Hosts = context.resolver.hosts_for(context.settings, lmtp=lmtp)
+    hosts = Hosts.from_settings(context.settings, context.resolver, lmtp=lmtp)
     return SmtpTransport(settings, hosts, context.reactor, MailLog(name))
 
 

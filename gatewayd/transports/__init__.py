@@ -1,0 +1,1 @@
+"""The transports that need no protocol, and the finding of those that plugins bring."""
