@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from gatewayd.access.policy import Policy
@@ -110,8 +111,7 @@ def make_parts(
     if router is not None:
         for service in configuration.services:
             if service.type == "inet" and service.command == "smtpd":
-                made = attempt(lambda s=service: _smtpd(configuration, s, router, flush, own))
-                smtpds.append(made)
+                smtpds.append(attempt(partial(_smtpd, configuration, service, router, flush, own)))
             elif service.type == "inet":
                 text = f'service {service.name}: inet services are "smtpd", not "{service.command}"'
                 problems.append(ConfigProblem(service.file, service.line, text))

@@ -110,7 +110,7 @@ class GatewayService(TwistedService):
         for warning in configuration.warnings:
             log.warning(str(warning))
         drop_privileges(owner)
-        super().privilegedStartService()
+        super().privilegedStartService()  # type: ignore[no-untyped-call]
 
     @staticmethod
     def _prepare_folders(configuration: Configuration, owner: Any) -> None:
@@ -125,7 +125,7 @@ class GatewayService(TwistedService):
         """Open the queue and begin. A failure stops the reactor, with exit_status."""
         if self._parts is None:
             self.privilegedStartService()
-        super().startService()
+        super().startService()  # type: ignore[no-untyped-call]
         starting = Deferred.fromCoroutine(self._start())
         starting.addErrback(self._start_failed)
 
@@ -348,7 +348,7 @@ class GatewayService(TwistedService):
 
     def stopService(self) -> Deferred[None]:
         """The orderly stop; fires when it's safe to exit."""
-        super().stopService()
+        super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
