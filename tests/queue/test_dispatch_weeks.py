@@ -234,9 +234,11 @@ class FlushTests(SynchronousTestCase):
             self.d.dispatcher.flush(Selection(site="far.org"))
         flusher = self.d.dispatcher._flusher
         assert len(flusher._running) + len(flusher._waiting) <= 2
+        assert self.d.dispatcher.schedule.epoch == 1, "one pass at a time"
         self.d.store.failing = None
         self.d.run(11)
         assert self.d.dispatcher.status().messages == 300
+        assert self.d.dispatcher.schedule.epoch == 2
 
 
 def _hold_answers(transport: FakeTransport) -> list[Deferred[Outcome]]:

@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gatewayd.errors import TableError
 from gatewayd.message import DeliveryRequest, Route
+from gatewayd.queue.backoff import Backoff
 from gatewayd.queue.dispatch_settings import DispatchSettings
 from gatewayd.queue.records import Selection
 from gatewayd.queue.schedule import TransportSettings
@@ -161,6 +162,20 @@ class StopTests(SynchronousTestCase):
         assert [
             str(each.recipient.address) for each in d.store.entries["A1"].message.recipients
         ] == ["v@b.org"]
+
+    def test_stop_returns_nothing(self) -> None:
+        """A message that was not tried to the end does not expire by a stop."""
+        d = Dispatching(DispatchSettings(Backoff(lifetime=0)))
+        held = Held()
+        d.transport.answer = lambda request: (
+            held(request) if request.route.nexthop == "b.org" else deferred("4.2.0", "later")
+        )
+        d.submit("A1", "u@a.org", "v@b.org")
+        stopped = Deferred.fromCoroutine(d.dispatcher.stop(0))
+        d.clock.advance(0)
+        self.successResultOf(stopped)
+        assert d.reports.bounces == []
+        assert len(d.store.entries["A1"].message.recipients) == 2
 
     def test_deaf_transport(self) -> None:
         """A transport that ignores its cancellation doesn't keep the gateway from stopping."""

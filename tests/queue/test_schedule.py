@@ -162,6 +162,34 @@ def test_busy_destination_gives_way() -> None:
     assert others[-1] < 10 * 10 + 40
 
 
+def test_lane_gives_way_after_its_turn() -> None:
+    """A lane with thousands waiting ends after ten requests when others have no lane at all."""
+    runner = Runner(TransportSettings("smtp", maxproc=2))
+    for n in range(5000):
+        runner.place(f"busy{n}", "busy.org")
+    runner.moves()
+    runner.connect()
+    assert len(runner.busy) == 2
+    runner.place("other", "other.org")
+    runner.run(12)
+    assert ("other", 1) in runner.served
+
+
+def test_pipelining_within_a_rate_delay() -> None:
+    """With a rate delay a lane gets no second request while its first is under way."""
+    runner = Runner(TransportSettings("smtp", concurrency_limit=1, rate_delay=10))
+    runner.place("a", "x.org")
+    runner.place("b", "x.org")
+    runner.moves()
+    [turn] = runner.open
+    assert runner.schedule.take(turn, runner.now) is not None
+    assert runner.schedule.take(turn, runner.now + 60) is None
+    assert not turn.ending
+    runner.schedule.served(turn, runner.now + 60)
+    assert runner.schedule.take(turn, runner.now + 69) is None
+    assert runner.schedule.take(turn, runner.now + 70) is not None
+
+
 def test_idle_lane_ends_for_others() -> None:
     """An idle lane that holds the last slot is closed as soon as another destination wants it."""
     runner = Runner(TransportSettings("smtp", maxproc=1))
@@ -205,6 +233,7 @@ def test_transport_rate_delay() -> None:
         runner.place(f"m{n}", f"d{n}.org")
     for _ in range(30):
         runner.moves()
+        assert len(runner.open) <= 1
         before = len(runner.busy)
         runner.connect()
         if len(runner.busy) > before:
