@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from gatewayd.errors import ConfigError, ConfigProblem
 from gatewayd.interfaces import ILookupTable
+from gatewayd.tables.cidr import cidr_table
+from gatewayd.tables.expressions import pcre_table, regexp_table
 from gatewayd.tables.indexed import IndexedTable
 from gatewayd.tables.memory import FailTable, inline_table, static_table, texthash_table
-from gatewayd.tables.patterns import cidr_table, pcre_table, regexp_table
 
 __all__ = ["FILE_TYPES", "INDEXED_TYPES", "TYPES", "open_table"]
 
