@@ -29,6 +29,7 @@ from gatewayd.smtp.dialogue import (
     SessionRefused,
     Transacted,
 )
+from gatewayd.smtp.direct_write import DirectWriter
 from gatewayd.smtp.replies import BadReply
 from gatewayd.smtp.stuffing import DotStuffer, fold_long_lines
 from gatewayd.smtp.transmission import check_suitable, exchange_for, needs_7bit
@@ -96,6 +97,7 @@ class ClientConnection(Protocol):
         if set_no_delay is not None:
             set_no_delay(True)
         self.transport.registerProducer(self, True)  # type: ignore[attr-defined]
+        self._writer = DirectWriter(self.transport)
         self._arm()
 
     def deliver(
@@ -389,8 +391,8 @@ class ClientConnection(Protocol):
     def _flush(self) -> None:
         octets = b"".join(self._out)
         self._out.clear()
-        if octets and self.transport is not None:
-            self.transport.write(octets)
+        if octets:
+            self._writer.write(octets)
 
     # Results
 

@@ -6,6 +6,7 @@ A lone dot between bare CR or LF never arises: content holds CRLF line ends only
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 __all__ = ["DotStuffer", "fold_long_lines"]
 
@@ -32,10 +33,15 @@ def fold_long_lines(octets: bytes, limit: int) -> bytes:
     """
     if not limit or len(octets) <= limit:
         return octets
-    pattern = re.compile(rb"[^\n]{%d,}" % (limit + 2))
-    if pattern.search(octets) is None:
+    if _short_lines(limit).match(octets):
         return octets
-    return pattern.sub(lambda line: _folded(line[0], limit), octets)
+    return re.sub(rb"[^\n]+", lambda line: _folded(line[0], limit), octets)
+
+
+@lru_cache
+def _short_lines(limit: int) -> re.Pattern[bytes]:
+    """Matches content without an over-long line. Possessive: looks at each octet once."""
+    return re.compile(rb"(?:[^\n]{0,%d}+\n)*+[^\n]{0,%d}+\Z" % (limit + 1, limit + 1))
 
 
 def _folded(line: bytes, limit: int) -> bytes:

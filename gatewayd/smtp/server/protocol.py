@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from gatewayd.message import Origin
 from gatewayd.smtp import reply_texts, session_log
+from gatewayd.smtp.direct_write import DirectWriter
 from gatewayd.smtp.limits import Admission
 from gatewayd.smtp.server.conversation import Conversation
 from gatewayd.smtp.server.eager import first_step
@@ -56,6 +57,7 @@ class SmtpdProtocol(Protocol):
         self._since = self.factory.reactor.seconds()
         self.transport.setTcpNoDelay(True)
         self.transport.registerProducer(self, True)
+        self._writer = DirectWriter(self.transport)
         self.factory.arrived(self)
 
     def serve(self) -> None:
@@ -197,7 +199,7 @@ class SmtpdProtocol(Protocol):
         self._since = self.factory.reactor.seconds()
         octets = conversation.session.output()
         if octets:
-            self.transport.write(octets)
+            self._writer.write(octets)
         if conversation.is_closed:
             self._lose()
         elif self._is_paused and not conversation.is_held_up and not self._write_blocked:
