@@ -44,7 +44,12 @@ def _network(text: str) -> tuple[Pattern, str]:
         network = parse_network(first)
     except ValueError as error:
         raise RuleError(str(error)) from None
-    return Pattern(network.__contains__), "".join(rest).strip()
+
+    def differs(address: _Address) -> bool:
+        """Of the other IP version, an address is neither in the network nor out of it."""
+        return address.version == network.version and address not in network
+
+    return Pattern(network.__contains__, None, differs), "".join(rest).strip()
 
 
 def _address(key: str) -> _Address | None:

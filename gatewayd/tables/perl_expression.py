@@ -40,7 +40,10 @@ _ESCAPES = {
 }
 _IN_SET = {"h": r" \t", "e": r"\x1b", "b": r"\x08"}
 _HEX = re.compile(r"x\{([0-9A-Fa-f]{1,6})\}")
-_QUANTIFIER = re.compile(r"[*+?]|\{[0-9]+(?:,[0-9]*)?\}|\{,[0-9]+\}")
+_REPETITION = re.compile(r"\{[0-9]+(?:,[0-9]*)?\}")
+_QUANTIFIER = re.compile(r"[*+?]|" + _REPETITION.pattern)
+_NUMBERED = re.compile(r"g(?:\{([1-9][0-9]?)\}|([1-9][0-9]?))")
+_BACK = re.compile(r"k(?:<(\w+)>|\{(\w+)\}|'(\w+)')|g\{([A-Za-z_]\w*)\}")
 _NAMED = re.compile(r"\(\?(?:<(?![=!])|')([A-Za-z_]\w*)[>']")
 _CLASS = re.compile(r"\[:(\^?)([a-z]+):\]")
 
@@ -59,6 +62,8 @@ def translate(pattern: str, *, ungreedy: bool = False, dollar_end_only: bool = F
             piece, at = f"(?P<{match[1]}>", match.end()
         elif char == "$" and dollar_end_only:
             piece, at = r"\Z", at + 1
+        elif char == "{" and not _REPETITION.match(pattern, at):
+            piece, at = r"\{", at + 1
         elif ungreedy and (match := _QUANTIFIER.match(pattern, at)) and out and out[-1] != "(":
             piece, at = _swapped(pattern, match)
         else:
@@ -90,6 +95,10 @@ def _escape(pattern: str, at: int) -> tuple[str, int]:
         return "", at + 1
     if match := _HEX.match(pattern, at):
         return _code_point(match[1]), match.end()
+    if match := _NUMBERED.match(pattern, at):
+        return f"(?:\\{match[1] or match[2]})", match.end()
+    if match := _BACK.match(pattern, at):
+        return f"(?P={match[match.lastindex or 0]})", match.end()
     if char in _ESCAPES:
         return _ESCAPES[char], at + 1
     return f"\\{char}", at + 1

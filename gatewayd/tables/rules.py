@@ -40,10 +40,12 @@ class Pattern:
     """A condition: ``matches`` gives something true, for regular expressions the match.
 
     ``groups``: how many a result may refer to; None if a dollar sign in it is only that.
+    ``differs``: what ``!`` asks for, if it isn't just the opposite.
     """
 
     matches: Callable[[Any], Any]
     groups: int | None = None
+    differs: Callable[[Any], Any] | None = None
 
 
 _REFERENCE = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)\}|\((\w+)\))?", re.ASCII)
@@ -197,6 +199,8 @@ class _Reading:
         text = text[opening.end() :] if opening else text
         negated = text.startswith("!")
         pattern, result = self._parser(text[negated:].lstrip())
+        if negated and pattern.differs is not None:
+            pattern, negated = Pattern(pattern.differs), False
         if opening:
             if len(self._opened) >= _NESTING:
                 raise RuleError(f"more than {_NESTING} ifs within each other")
