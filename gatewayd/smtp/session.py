@@ -280,9 +280,13 @@ class Session:
         self.chunk = None
         self.overshoot = 0
 
-    def take_input(self) -> bytes:
-        """All that is in the buffer."""
-        octets = self._buffer[self._at :] if self._at else self._buffer
+    def take_input(self, most: int | None = None) -> bytes:
+        """What is in the buffer, at most so many octets."""
+        at, size = self._at, len(self._buffer)
+        if most is not None and size - at > most:
+            self._at = at + most
+            return self._buffer[at : self._at]
+        octets = self._buffer[at:] if at else self._buffer
         self._buffer = b""
         self._at = 0
         return octets

@@ -182,12 +182,9 @@ def read_chunk(session: Session) -> bool:
     chunk, receiving = session.chunk, session.receiving
     assert chunk is not None
     if chunk.left:
-        octets = session.take_input()
+        octets = session.take_input(chunk.left)
         if not octets:
             return False
-        if len(octets) > chunk.left:
-            session.put_back(octets[chunk.left :])
-            octets = octets[: chunk.left]
         chunk.left -= len(octets)
         if receiving is not None and not chunk.refusal:
             receiving.take(receiving.decoder.feed(octets))

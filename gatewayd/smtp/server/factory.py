@@ -72,6 +72,7 @@ class SmtpdFactory(Factory):
         self._protocols: set[SmtpdProtocol] = set()
         self._waiting: deque[SmtpdProtocol] = deque()
         self._sweep: Any = None
+        self._patience: Any = None
         self._stopped: Deferred[None] | None = None
         self.reconfigure(settings, policy, exemptions)
 
@@ -97,7 +98,7 @@ class SmtpdFactory(Factory):
             for protocol in list(self._protocols):
                 protocol.shut_down()
             if self._protocols:
-                self.reactor.callLater(patience, self._abort_all)
+                self._patience = self.reactor.callLater(patience, self._abort_all)
             else:
                 self._stopped.callback(None)
         done: Deferred[None] = Deferred()
@@ -178,6 +179,8 @@ class SmtpdFactory(Factory):
             self._sweep.cancel()
             self._sweep = None
         if self._stopped is not None and not self._stopped.called:
+            if self._patience is not None and self._patience.active():
+                self._patience.cancel()
             self._stopped.callback(None)
 
     def _plan_sweep(self) -> None:

@@ -37,6 +37,7 @@ class SmtpdProtocol(Protocol):
 
     transport: Any
     factory: SmtpdFactory
+    _writer: DirectWriter
 
     def __init__(self, address: str, port: int) -> None:
         self.address = address
@@ -56,8 +57,8 @@ class SmtpdProtocol(Protocol):
     def connectionMade(self) -> None:
         self._since = self.factory.reactor.seconds()
         self.transport.setTcpNoDelay(True)
-        self.transport.registerProducer(self, True)
         self._writer = DirectWriter(self.transport)
+        self.transport.registerProducer(self, True)
         self.factory.arrived(self)
 
     def serve(self) -> None:
@@ -76,7 +77,7 @@ class SmtpdProtocol(Protocol):
 
     def turn_away(self, line: str) -> None:
         """One reply instead of a session."""
-        self.transport.write(f"{line}\r\n".encode())
+        self._writer.write(f"{line}\r\n".encode())
         self._lose()
 
     def dataReceived(self, data: bytes) -> None:
