@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help="write the page to this file")
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="gatewayd-bench-", dir="/var/tmp"))
+    folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)
     rows: list[Row] = []
     for name in options.work or WORKS:
