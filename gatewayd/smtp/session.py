@@ -160,8 +160,9 @@ class Session:
         """The connection is gone; gives the line to log, or "" if it was over anyway."""
         if self.phase is Phase.CLOSED:
             return ""
+        line = self.ending("lost connection")
         self.phase = Phase.CLOSED
-        return self.ending("lost connection")
+        return line
 
     def summary(self) -> str:
         """The log's last line about the session."""
