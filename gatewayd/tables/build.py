@@ -29,12 +29,20 @@ class Duplicate(GatewayError):
 
 
 class Builder:
-    """Writes the indexed file of one source. ``folded``: keys are kept in lower case."""
+    """Writes the indexed file of one source. ``folded``: keys are kept in lower case.
 
-    def __init__(self, source: str, *, folded: bool = True) -> None:
+    A new file gets the source's mode (or 0644, without ``keep_mode``) and, if root builds it,
+    the source's owner (without ``keep_owner``: root).
+    """
+
+    def __init__(
+        self, source: str, *, folded: bool = True, keep_mode: bool = True, keep_owner: bool = True
+    ) -> None:
         self.source = source
         self.path = index_path(source)
         self._fold = fold if folded else str
+        self._keep_mode = keep_mode
+        self._keep_owner = keep_owner
 
     def build(self, entries: Iterable[Entry], *, replace: bool = False) -> list[Entry]:
         """Write a new file and put it in the old one's place; gives the duplicates.
@@ -73,6 +81,11 @@ class Builder:
         if gone:
             self._replace(pairs)
         return gone
+
+    def get(self, key: str) -> str | None:
+        """One key's value, the key folded or not as given. Raises BuildError."""
+        wanted = self._key(key)
+        return next((v.decode("utf-8", "replace") for k, v in self._pairs() if k == wanted), None)
 
     def entries(self) -> Iterator[tuple[str, str]]:
         """All keys and values, in the file's order."""
@@ -118,11 +131,13 @@ class Builder:
                     os.unlink(leftover)
 
     def _adopt_owner(self, name: str) -> None:
-        for model in (self.path, self.source):
+        """Mode and owner as the file had before, or else as its source has them."""
+        for model, is_new in ((self.path, False), (self.source, True)):
             with suppress(FileNotFoundError):
                 status = os.stat(model)
-                os.chmod(name, status.st_mode & 0o777)
-                if os.geteuid() == 0:
+                keep_mode = self._keep_mode or not is_new
+                os.chmod(name, status.st_mode & 0o777 if keep_mode else 0o644)
+                if os.geteuid() == 0 and (self._keep_owner or not is_new):
                     os.chown(name, status.st_uid, status.st_gid)
                 return
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from gatewayd.interfaces import ILookupTable
 from gatewayd.tables.address_keys import Key
 from gatewayd.tables.open import open_table
+from gatewayd.tables.rules import RuleTable
 
 __all__ = ["Found", "Maps"]
 
@@ -29,9 +30,21 @@ class Maps:
         self._fixed = tuple(table for table in self._tables if table.fixed_string)
 
     @classmethod
-    def open(cls, references: Iterable[str]) -> Maps:
-        """The tables named. Raises ConfigError."""
-        return cls([open_table(reference) for reference in references])
+    def open(
+        cls, references: Iterable[str], setting: str = "", *, substitution: bool = True
+    ) -> Maps:
+        """The tables that a parameter names. Raises ConfigError naming the parameter.
+
+        Without ``substitution``, rules whose results hold parts of the key are ignored with a
+        warning, as for transport_maps: who writes an address must not choose its route.
+        """
+        tables = [open_table(reference, setting) for reference in references]
+        if not substitution:
+            tables = [
+                table.without_substitution() if isinstance(table, RuleTable) else table
+                for table in tables
+            ]
+        return cls(tables)
 
     def __bool__(self) -> bool:
         return bool(self._tables)

@@ -13,7 +13,8 @@ from pathlib import Path
 from gatewayd.errors import ConfigError, ConfigProblem
 from gatewayd.interfaces import ILookupTable
 from gatewayd.tables.address_keys import domain_keys, fold
-from gatewayd.tables.open import TYPES, open_table
+from gatewayd.tables.cidr import parse_network
+from gatewayd.tables.open import open_table
 
 __all__ = ["MatchList", "NetworkList"]
 
@@ -57,8 +58,8 @@ def _bad(parameter: str, text: str) -> ConfigError:
 
 
 def _is_table(word: str) -> bool:
-    kind, colon, _ = word.partition(":")
-    return bool(colon) and (kind in TYPES or kind == "proxy")
+    """Whether it is ``type:name``; an IPv6 address in a list has brackets."""
+    return ":" in word and not word.startswith("[")
 
 
 class MatchList:
@@ -81,7 +82,7 @@ class MatchList:
         patterns = []
         for positive, word in _patterns(words, parameter):
             if _is_table(word):
-                patterns.append(_Pattern(positive, table=open_table(word)))
+                patterns.append(_Pattern(positive, table=open_table(word, parameter)))
             else:
                 patterns.append(_Pattern(positive, fold(word)))
         return cls(patterns, parents)
@@ -129,12 +130,12 @@ class NetworkList:
         patterns = []
         for positive, word in _patterns(words, parameter):
             if _is_table(word):
-                patterns.append(_Pattern(positive, table=open_table(word)))
+                patterns.append(_Pattern(positive, table=open_table(word, parameter)))
                 continue
             try:
-                network = ipaddress.ip_network(word.replace("[", "").replace("]", ""))
+                network = parse_network(word)
             except ValueError as error:
-                raise _bad(parameter, f'"{word}": {error}') from None
+                raise _bad(parameter, str(error)) from None
             patterns.append(_Pattern(positive, network=network))
         return cls(patterns)
 
@@ -155,6 +156,9 @@ class NetworkList:
             parsed = ipaddress.ip_address(address)
         except ValueError:
             return False
+        if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
+            # An IPv4 client on a socket for both (RFC 4291 §2.5.5.2).
+            return await self._decide(str(parsed.ipv4_mapped))
         for pattern in self._patterns:
             if pattern.table is not None:
                 hit = await pattern.table.lookup(address) is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from zope.interface import implementer
@@ -10,10 +10,13 @@ from zope.interface import implementer
 from gatewayd.config.values import ValueProblem, split_words
 from gatewayd.errors import ConfigError, ConfigProblem, TableError
 from gatewayd.interfaces import ILookupTable
+from gatewayd.maillog import MailLog
 from gatewayd.tables.address_keys import fold
 from gatewayd.tables.source import parse_source
 
 __all__ = ["FailTable", "MappingTable", "StaticTable", "inline_table", "texthash_table"]
+
+log = MailLog("tables")
 
 
 @implementer(ILookupTable)
@@ -29,6 +32,10 @@ class MappingTable:
     async def lookup(self, key: str) -> str | None:
         """The value of the key, whatever its case."""
         return self._entries.get(fold(key))
+
+    def entries(self) -> Iterable[tuple[str, str]]:
+        """All keys and values."""
+        return self._entries.items()
 
     def close(self) -> None:
         """Nothing is open."""
@@ -75,12 +82,20 @@ class FailTable:
 def texthash_table(reference: str, path: str) -> ILookupTable:
     """The file as it is now; a change is seen at the next reload."""
     try:
-        text = Path(path).read_bytes().decode("utf-8", "replace")
+        text = Path(path).read_bytes().decode("utf-8", "surrogateescape")
     except OSError as error:
-        return FailTable(reference, error.strerror or str(error))
+        reason = f"open {path}: {error.strerror}"
+        log.warning(f"{reference} is unavailable. {reason}")
+        return FailTable(reference, reason)
+    source = parse_source(text, path)
+    for warning in source.warnings:
+        log.warning(str(warning))
     entries: dict[str, str] = {}
-    for entry in parse_source(text, path).entries:
-        entries.setdefault(fold(entry.key), entry.value)
+    for entry in source.entries:
+        key = fold(entry.key)
+        if key in entries:
+            log.warning(f'{path}:{entry.line}: duplicate entry: "{key}"')
+        entries.setdefault(key, entry.value)
     return MappingTable(reference, entries)
 
 

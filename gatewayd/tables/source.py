@@ -1,13 +1,27 @@
-"""Sources of key-value tables: what postmap and texthash read (postmap(1), postfix.md §9)."""
+"""Sources of key-value tables: what postmap and texthash read (postmap(1), postfix.md §9).
+
+    key   value          white space ends the key, but for white space in "quotes" or behind \\
+      continued          a line that starts with white space goes on with the one before
+    # comment            also between a line and its continuation
+"""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from gatewayd.config.logical_lines import logical_lines
 from gatewayd.errors import ConfigProblem
 
-__all__ = ["Entry", "Source", "parse_source"]
+__all__ = ["Entry", "Source", "SourceError", "parse_source", "split_entry"]
+
+# A backslash hides the sign behind it; quotes stay part of the key.
+_KEY = re.compile(r'(?:\\.|"(?:\\.|[^"\\])*"|[^\s"\\]|\\\Z)*', re.DOTALL)
+_NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
+
+
+class SourceError(Exception):
+    """A line that is no entry; says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,49 +35,46 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A whole file's entries, and the lines that were skipped."""
+    """A whole file's entries, and what was found wrong with lines; such lines are skipped."""
 
     entries: tuple[Entry, ...]
     warnings: tuple[ConfigProblem, ...]
 
 
 def parse_source(text: str, file: str) -> Source:
-    """Read a table's source. A key that begins with a quote goes on to the closing one."""
+    """Read a table's source; octets that were no UTF-8 are surrogates in ``text``."""
     entries: list[Entry] = []
     warnings: list[ConfigProblem] = []
     for line in logical_lines(text):
-        if line.orphan:
-            problem = "the line starts with white space, but continues nothing: ignored"
-            warnings.append(ConfigProblem(file, line.number, problem))
+        try:
+            if line.orphan:
+                raise SourceError("logical line must not start with white space")
+            key, value = split_entry(line.text)
+        except SourceError as error:
+            text = f'{error}: "{line.text[:60]}" -- ignoring this line'
+            warnings.append(ConfigProblem(file, line.number, _shown(text)))
             continue
-        key, value = _split(line.text)
-        if not value:
-            problem = f'"{line.text[:60]}": expected a key, white space and a value: ignored'
-            warnings.append(ConfigProblem(file, line.number, problem))
-            continue
-        if key.endswith(":") and not key.startswith("["):
-            problem = f'"{key}": a key that ends with a colon; is this an aliases file?'
-            warnings.append(ConfigProblem(file, line.number, problem))
+        if key.endswith(":"):
+            text = f'"{key}": record is in "key: value" format; is this an alias file?'
+            warnings.append(ConfigProblem(file, line.number, text))
         entries.append(Entry(key, value, line.number))
     return Source(tuple(entries), tuple(warnings))
 
 
-def _split(text: str) -> tuple[str, str]:
-    end = _key_end(text)
-    return text[:end], text[end:].strip()
+def split_entry(text: str) -> tuple[str, str]:
+    """(key, value) of a logical line. Raises SourceError."""
+    if _NOT_TEXT.search(text):
+        raise SourceError("non-UTF-8 input")
+    match = _KEY.match(text)
+    assert match is not None
+    key, value = match[0], text[match.end() :]
+    if value.startswith('"'):
+        raise SourceError("unbalanced '\"'")
+    value = value.strip()
+    if not key or not value:
+        raise SourceError("expected format: key whitespace value")
+    return key, value
 
 
-def _key_end(text: str) -> int:
-    """Where the key ends: at white space outside its quoted start."""
-    quoted = text.startswith('"')
-    place = 1 if quoted else 0
-    while place < len(text):
-        char = text[place]
-        if quoted and char == "\\":
-            place += 1
-        elif quoted and char == '"':
-            quoted = False
-        elif not quoted and char.isspace():
-            return place
-        place += 1
-    return len(text) if not quoted else len(text.split(None, 1)[0])
+def _shown(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()

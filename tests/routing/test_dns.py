@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 import dns.message
 import dns.name
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet import defer, reactor, task
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from gatewayd.config.load import make_settings
+from gatewayd.config.main_cf import parse
+from gatewayd.errors import ConfigError
 from gatewayd.routing.dns import (
     DnsSettings,
     HostsFile,
+    NameServers,
     NoData,
     NoSuchDomain,
     Resolver,
@@ -273,3 +279,51 @@ def test_every_octet_changed() -> None:
                 message = question.answered(bytes(octets))
                 if message is not None:
                     read(message, "a.test", "MX")
+
+
+@pytest.mark.parametrize(
+    ("word", "server"),
+    [
+        ("192.0.2.53", ("192.0.2.53", 53)),
+        ("192.0.2.53:5353", ("192.0.2.53", 5353)),
+        ("[2001:db8::53]:5353", ("2001:db8::53", 5353)),
+        ("2001:db8::53", ("2001:db8::53", 53)),
+        ("[2001:db8::53]", ("2001:db8::53", 53)),
+    ],
+)
+def test_servers_of_settings(word: str, server: tuple[str, int]) -> None:
+    """smtp_dns_servers: addresses, with a port or without."""
+    text = f"smtp_dns_servers = {word}\nsmtp_dns_timeout = 2s\n"
+    settings = make_settings("/nonexistent", parse(text, "main.cf").assignments, "gw.test")
+    assert DnsSettings.from_settings(settings) == DnsSettings((server,), 2.0)
+
+
+@pytest.mark.parametrize("word", ["ns.test", "192.0.2.53:0", "192.0.2.53:x", "[::1", "1.2.3:53"])
+def test_bad_servers(word: str) -> None:
+    """What is no address is an error that names the setting."""
+    text = f"smtp_dns_servers = {word}\n"
+    settings = make_settings("/nonexistent", parse(text, "main.cf").assignments, "gw.test")
+    with pytest.raises(ConfigError, match="smtp_dns_servers"):
+        DnsSettings.from_settings(settings)
+
+
+def test_machine_files(tmp_path: Path) -> None:
+    """resolv.conf and hosts are read again when they have changed, a few seconds later."""
+    clock = task.Clock()
+    resolv, hosts = tmp_path / "resolv.conf", tmp_path / "hosts"
+    servers, names = NameServers(str(resolv), clock.seconds), HostsFile(str(hosts), clock.seconds)
+    assert (servers(), names.name("192.0.2.1")) == ((), "")
+    resolv.write_text(
+        "# dialled\nnameserver 192.0.2.53\nnameserver junk\nsearch x\nnameserver ::1\n"
+    )
+    hosts.write_text("192.0.2.1 a.test A # x\n::1 a.test\nbad b.test\n2001:DB8:0::2\tsix.test\n")
+    assert servers() == ()
+    clock.advance(6)
+    assert servers() == (("192.0.2.53", 53), ("::1", 53))
+    assert names.name("192.0.2.1") == "a.test"
+    assert names.addresses("A.TEST.", ("ipv4", "ipv6")) == ("192.0.2.1", "::1")
+    assert names.addresses("six.test", ("ipv6",)) == ("2001:db8::2",)
+    assert names.addresses("b.test", ("ipv4",)) == ()
+    resolv.unlink()
+    clock.advance(6)
+    assert servers() == ()

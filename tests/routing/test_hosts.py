@@ -9,7 +9,10 @@ from random import Random
 import pytest
 from twisted.internet.defer import Deferred
 
-from gatewayd.errors import GatewayError, NexthopUnavailable
+from gatewayd.config.load import make_settings
+from gatewayd.config.main_cf import parse
+from gatewayd.config.settings import Settings
+from gatewayd.errors import ConfigError, GatewayError, NexthopUnavailable
 from gatewayd.maillog import capture
 from gatewayd.routing.dns import NoData, NoSuchDomain, TemporaryFailure
 from gatewayd.routing.hosts import Hosts, HostSettings, NexthopRefused, Server, own_addresses
@@ -298,3 +301,37 @@ def test_machine_addresses(tmp_path: object) -> None:
     )
     (proc / "if_inet6").write_text("20010db8000000000000000000000001 02 40 00 80 eth0\n")
     assert machine_addresses(proc) == {"10.0.0.5", "10.0.0.6", "2001:db8::1"}
+
+
+def _settings(text: str) -> Settings:
+    return make_settings("/nonexistent", parse(text, "main.cf").assignments, "gw.example.com")
+
+
+def test_settings() -> None:
+    """Defaults, and what main.cf says otherwise, for SMTP and LMTP."""
+    plain = HostSettings.from_settings(_settings(""))
+    assert (plain.use_mx, plain.lookups, plain.families) == (True, ("dns",), ("ipv4", "ipv6"))
+    assert (plain.address_limit, plain.fallback, plain.myhostname) == (5, (), "gw.example.com")
+    assert "127.0.0.1" in plain.own
+    changed = _settings(
+        "smtp_dns_support_level = disabled\ninet_protocols = ipv4\nlmtp_host_lookup = dns, native\n"
+        "smtp_fallback_relay = [a.test], b.test:26\ninet_interfaces = 192.0.2.1\n"
+    )
+    smtp, lmtp = (HostSettings.from_settings(changed, lmtp=lmtp) for lmtp in (False, True))
+    assert (smtp.use_mx, smtp.lookups, smtp.families) == (False, ("native",), ("ipv4",))
+    assert (smtp.fallback, smtp.own) == (("[a.test]", "b.test:26"), {"192.0.2.1"})
+    assert (lmtp.use_mx, lmtp.lookups, lmtp.fallback) == (False, ("dns", "native"), ())
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("smtp_fallback_relay = [", "smtp_fallback_relay"),
+        ("smtp_host_lookup = nis", "smtp_host_lookup"),
+        ("inet_protocols = ipx", "inet_protocols"),
+    ],
+)
+def test_bad_settings(text: str, named: str) -> None:
+    """A setting that means nothing is named."""
+    with pytest.raises(ConfigError, match=named):
+        HostSettings.from_settings(_settings(text + "\n"))

@@ -8,6 +8,7 @@ everything is bounded, and what cannot be known now is TemporaryFailure, never "
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -81,19 +82,22 @@ class DnsSettings:
         )
 
 
+_SERVER = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::([0-9]{1,5}))?\Z|([0-9A-Fa-f:.]+)\Z")
+
+
 def _server(word: str) -> tuple[str, int]:
-    """``192.0.2.1``, ``192.0.2.1:5353``, ``[2001:db8::1]:5353``."""
-    host, colon, port = word.rpartition(":")
-    if not colon or (word.count(":") > 1 and not host.endswith("]")):
-        host, port = word, "53"
+    """``192.0.2.1``, ``192.0.2.1:5353``, ``2001:db8::1``, ``[2001:db8::1]:5353``."""
+    match = _SERVER.match(word)
     try:
-        address = str(ipaddress.ip_address(host.strip("[]")))
-        if not port.isascii() or not port.isdigit() or not 0 < int(port[:6]) < 65536:
+        if match is None:
             raise ValueError
+        port = int(match[3] or "53")
+        if not 0 < port < 65536:
+            raise ValueError
+        return str(ipaddress.ip_address(match[1] or match[2] or match[4])), port
     except ValueError:
         text = f'smtp_dns_servers: "{word}": expected an address, or [address]:port'
         raise ConfigError([ConfigProblem("main.cf", 0, text)]) from None
-    return address, int(port)
 
 
 class Resolver:
