@@ -288,7 +288,9 @@ class Resolver:
             try:
                 return await self._exchange.ask(asked, kind, server)
             except TemporaryFailure as error:
-                problem = f"{server[0]}: {error}"
+                # Senders read this in reports; which servers we ask is for the log only.
+                problem = str(error)
+                log.debug(f"{name} type {kind}: name server {server[0]}: {error}")
         raise TemporaryFailure(problem)
 
 
