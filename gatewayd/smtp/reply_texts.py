@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from gatewayd.status import Reply
 
-__all__ = ["encode_reply"]
+__all__ = ["encode_reply", "printable"]
 
 OK = "250 2.0.0 Ok"
 SENDER_OK = "250 2.1.0 Ok"
@@ -79,7 +79,13 @@ STORE_FULL = Reply(452, "4.3.1", "Insufficient system storage")
 STORE_ERROR = Reply(451, "4.3.0", "Error: queue file write error")
 NO_ANSWER = Reply(451, "4.3.0", "Temporary lookup failure")
 
-_UNPRINTABLE = {code: "?" for code in (*range(32), 127) if code != 10}
+_UNPRINTABLE = dict.fromkeys((*range(32), 127), "?")
+_UNPRINTABLE_IN_LINES = {code: "?" for code in _UNPRINTABLE if code != 10}
+
+
+def printable(line: str) -> str:
+    """A reply line that may repeat what the client sent, made harmless."""
+    return line.translate(_UNPRINTABLE)
 
 
 def encode_reply(reply: Reply) -> bytes:
@@ -89,7 +95,7 @@ def encode_reply(reply: Reply) -> bytes:
     text, wherever it comes from, can forge a reply line.
     """
     head = f"{reply.code}-{reply.status}" if reply.status else f"{reply.code}-"
-    lines = [line.rstrip() for line in reply.text.translate(_UNPRINTABLE).split("\n")]
+    lines = [line.rstrip() for line in reply.text.translate(_UNPRINTABLE_IN_LINES).split("\n")]
     gap = " " if reply.status else ""
     made = [f"{head}{gap}{line}" for line in lines]
     made[-1] = f"{made[-1][:3]} {made[-1][4:]}"

@@ -219,7 +219,7 @@ class Session:
             verb = self._command.name.upper()
             text = f"Illegal address syntax from {self.client} in {verb} command: {error.argument}"
             self.log(text, warning=True)
-        self.fail(error.reply)
+        self.fail(reply_texts.printable(error.reply))
 
     def refuse(
         self, reply: Reply, *, sender: Address | None = None, recipient: Address | None = None

@@ -332,3 +332,10 @@ def test_reply_text_cannot_forge_a_line() -> None:
     talk = desk({AskRecipient: Reply(550, "5.1.1", "no\r\n250 2.1.5 Ok\rx\0")})
     talk.say(b"MAIL FROM:<>\r\n")
     assert talk.say(b"RCPT TO:<a@b>\r\n") == b"550-5.1.1 no?\r\n550 5.1.1 250 2.1.5 Ok?x?\r\n"
+
+
+def test_echo_cannot_forge_a_line() -> None:
+    """A reply that repeats what the client sent holds no CR or other control character of it."""
+    talk = desk()
+    said = talk.say(b"MAIL FROM:<a@b> X=\r250\x01Ok\r\n")
+    assert said == b"555 5.5.4 Unsupported option: X=?250?Ok\r\n"
