@@ -12,6 +12,7 @@ from gatewayd.config.load import Configuration
 from gatewayd.control.client import ControlRefused
 from gatewayd.control.operator import Operator, UnknownVerb, selection_from
 from gatewayd.errors import StoreError
+from gatewayd.message import Content
 from gatewayd.queue.sqlite_store import SqliteStore, StoreSettings
 
 __all__ = ["OfflineQueue"]
@@ -82,7 +83,7 @@ class OfflineQueue:
         return results[0]
 
 
-async def _found(operator: Operator, queue_id: str) -> Any:
+async def _found(operator: Operator, queue_id: str) -> tuple[dict[str, Any], Content]:
     found = await operator.message(queue_id)
     if found is None:
         raise ControlRefused(404, (f"no message {queue_id} in the queue",))

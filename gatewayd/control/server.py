@@ -65,7 +65,7 @@ class ControlResource(Resource):
     def __init__(
         self, operator: Operator, gateway: RunningGateway, permissions: Callable[[], Permissions]
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._operator = operator
         self._gateway = gateway
         self._permissions = permissions
@@ -111,10 +111,12 @@ class ControlResource(Resource):
                 return _Answer(200, self._gateway.status())
             case "GET", ["metrics"]:
                 await self._check(request, Right.LIST)
-                return await self._metrics(request)
+                await self._metrics(request)
+                return None
             case "GET", ["queue"]:
                 await self._check(request, Right.LIST)
-                return await self._queue(request)
+                await self._queue(request)
+                return None
             case "GET", ["message", queue_id, *rest] if rest in ([], ["content"]):
                 await self._check(request, Right.OPERATE)
                 return await self._message(request, queue_id, bool(rest))
@@ -139,7 +141,7 @@ class ControlResource(Resource):
         raise _Refusal(404, f"no such request: {method} /{'/'.join(parts)}")
 
     async def _check(self, request: Request, right: str) -> None:
-        user_id = peer_user_id(request.channel.transport.getHandle())
+        user_id = peer_user_id(_socket_of(request))
         if not await self._permissions().allows(user_id, right):
             what = f" (see {right})" if right else ""
             raise _Refusal(403, f"user {user_id} is not allowed to do this{what}")
@@ -168,6 +170,13 @@ class ControlResource(Resource):
             request.write(octets)
             offset += len(octets)
         return None
+
+
+def _socket_of(request: Request) -> Any:
+    transport: Any = request.channel.transport if request.channel is not None else None
+    if transport is None:
+        raise _Refusal(400, "the connection is gone")
+    return transport.getHandle()
 
 
 def _selection(request: Request) -> Selection:
