@@ -14,9 +14,11 @@ _DIGITS = re.compile(r"[0-9]{1,20}\Z")
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """The extensions that matter to a client. ``size``: the limit, 0 for none or unknown."""
+    """The extensions that matter to a client. ``size``: the limit, 0 for none or unknown.
 
-    host: str = ""
+    ``chunking`` only together with PIPELINING: without that, BDAT would win nothing.
+    """
+
     pipelining: bool = False
     chunking: bool = False
     has_size: bool = False
@@ -27,7 +29,7 @@ class Capabilities:
 
     @classmethod
     def from_reply(cls, reply: ServerReply, discarded: frozenset[str]) -> Capabilities:
-        """Read an EHLO or LHLO reply."""
+        """Read an EHLO or LHLO reply; keywords in ``discarded``, in capitals, don't count."""
         keywords: dict[str, str] = {}
         for line in reply.lines[1:]:
             name, _, arguments = line.strip().partition(" ")
@@ -35,9 +37,8 @@ class Capabilities:
                 keywords[name.upper()] = arguments.strip()
         limit = keywords.get("SIZE", "")
         return cls(
-            host=reply.lines[0].split(" ", 1)[0] if reply.lines else "",
             pipelining="PIPELINING" in keywords,
-            chunking="CHUNKING" in keywords,
+            chunking="CHUNKING" in keywords and "PIPELINING" in keywords,
             has_size="SIZE" in keywords,
             size=int(limit) if _DIGITS.match(limit) else 0,
             eight_bit="8BITMIME" in keywords,

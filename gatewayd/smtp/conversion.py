@@ -1,8 +1,12 @@
 """8-bit MIME content made 7-bit for servers without 8BITMIME (RFC 6152 §3, RFC 2045).
 
 Each part with octets above 127 gets a Content-Transfer-Encoding: quoted-printable for text,
-base64 for everything else. Multiparts are walked; what is within limits only. A message without
-MIME fields is text of an unknown character set, and is labelled so.
+base64 for everything else. Multiparts and messages within are walked, since they may not be
+encoded themselves (RFC 2045 §6.4). A message without MIME fields is text of an unknown character
+set, and is labelled so.
+
+Left as they are: header fields (nothing in RFC 6152 changes them, and replacing octets would lose
+text), and parts that claim to be encoded already and are not.
 """
 
 from __future__ import annotations
@@ -14,19 +18,25 @@ import re
 __all__ = ["convert_to_7bit"]
 
 _DEPTH = 20
+_FIELD_START = re.compile(rb"(?<=\r\n)(?![ \t])")
 _BOUNDARY = re.compile(rb'boundary\s*=\s*(?:"([^"\r\n]{1,200})"|([^\s;"]{1,200}))', re.I)
-_CTE = re.compile(rb"content-transfer-encoding:", re.I)
-_TYPE = re.compile(rb"content-type:\s*([!-~]+?)\s*(?:;|\s|\Z)", re.I)
+_CTE = re.compile(rb"content-transfer-encoding:\s*([!-~]*)", re.I)
+_TYPE = re.compile(rb"content-type:\s*([!-:<-~]+)", re.I)
+_VERSION = re.compile(rb"mime-version:", re.I)
+_DIGESTED = (b"message/rfc822", b"message/global")
 
 
 def convert_to_7bit(content: bytes) -> bytes:
-    """The message with all its parts in 7 bits. Header octets above 127 become ``?``."""
-    if content.isascii():
-        return content
+    """The message with the bodies of all its parts in 7 bits."""
     header, body = _split(content)
-    if not re.search(rb"^mime-version:", header, re.I | re.M):
-        header += b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=unknown-8bit\r\n"
-    return _converted(header, body, 0)
+    if body.isascii():
+        return content
+    fields = _fields(header)
+    if not any(_VERSION.match(each) for each in fields):
+        fields.append(b"MIME-Version: 1.0\r\n")
+        if not any(_TYPE.match(each) for each in fields):
+            fields.append(b"Content-Type: text/plain; charset=unknown-8bit\r\n")
+    return _entity(fields, body, 0, b"text/plain")
 
 
 def _split(entity: bytes) -> tuple[bytes, bytes]:
@@ -39,75 +49,81 @@ def _split(entity: bytes) -> tuple[bytes, bytes]:
     return entity[: end + 2], entity[end + 4 :]
 
 
-def _converted(header: bytes, body: bytes, depth: int) -> bytes:
-    fields = re.split(rb"(?<=\r\n)(?![ \t])", header)
-    fields = [_ascii(each) for each in fields if each]
-    kind = next((m[1].lower() for f in fields if (m := _TYPE.match(f))), b"text/plain")
-    if body.isascii():
-        return b"".join(fields) + b"\r\n" + body
-    if kind.startswith(b"multipart/") and depth < _DEPTH:
-        boundary = _boundary(fields)
-        if boundary is not None:
-            kept = [each for each in fields if not _CTE.match(each)]
-            return b"".join(kept) + b"\r\n" + _multipart(body, boundary, depth)
+def _fields(header: bytes) -> list[bytes]:
+    return [each for each in _FIELD_START.split(header) if each]
+
+
+def _entity(fields: list[bytes], body: bytes, depth: int, default: bytes) -> bytes:
+    """A message or part. ``default``: the type it has if it doesn't say (RFC 2046 §5.1.5)."""
+    kind = next((m[1].lower() for f in fields if (m := _TYPE.match(f))), default)
+    encoding = next((m[1].lower() for f in fields if (m := _CTE.match(f))), b"")
+    if body.isascii() or encoding in (b"base64", b"quoted-printable"):
+        return b"".join([*fields, b"\r\n", body])
     kept = [each for each in fields if not _CTE.match(each)]
-    if kind == b"message/rfc822" and depth < _DEPTH:
-        return b"".join(kept) + b"\r\n" + _converted(*_split(body), depth + 1)
-    if kind.startswith(b"text/"):
-        label, encoded = b"quoted-printable", _quoted_printable(body)
+    boundary = _boundary(fields) if kind.startswith(b"multipart/") else None
+    if boundary is not None and depth < _DEPTH:
+        inner = b"message/rfc822" if kind == b"multipart/digest" else b"text/plain"
+        return b"".join([*kept, b"\r\n", _multipart(body, boundary, depth, inner)])
+    if kind in _DIGESTED and depth < _DEPTH:
+        header, inside = _split(body)
+        return b"".join([*kept, b"\r\n", _entity(_fields(header), inside, depth + 1, default)])
+    if kind.startswith((b"text/", b"message/")):
+        label, converted = b"quoted-printable", _quoted_printable(body)
     else:
-        label, encoded = b"base64", _base64(body)
-    return b"".join([*kept, b"Content-Transfer-Encoding: " + label + b"\r\n\r\n", encoded])
-
-
-def _ascii(field: bytes) -> bytes:
-    if field.isascii():
-        return field
-    return field.decode("utf-8", "replace").encode("ascii", "replace")
+        label, converted = b"base64", _base64(body)
+    return b"".join([*kept, b"Content-Transfer-Encoding: " + label + b"\r\n\r\n", converted])
 
 
 def _boundary(fields: list[bytes]) -> bytes | None:
     for each in fields:
-        if each.lower().startswith(b"content-type:"):
+        if _TYPE.match(each):
             match = _BOUNDARY.search(each)
             return (match[1] or match[2]) if match else None
     return None
 
 
-def _multipart(body: bytes, boundary: bytes, depth: int) -> bytes:
-    """The parts converted one by one; preamble and epilogue are stripped of 8-bit octets."""
-    delimiter = re.compile(rb"(?:\A|(?<=\r\n))--" + re.escape(boundary) + rb"(--)?[ \t]*\r\n")
+def _multipart(body: bytes, boundary: bytes, depth: int, default: bytes) -> bytes:
+    """The parts, one by one; before and after them nobody reads what can't be kept."""
+    delimiter = re.compile(
+        rb"(?:\A|(?<=\r\n))--" + re.escape(boundary) + rb"(--)?[ \t]*(?:\r\n|\Z)"
+    )
     out: list[bytes] = []
     at = 0
     inside = False
     for match in delimiter.finditer(body):
         piece = body[at : match.start()]
-        out.append(_part(piece, depth) if inside else _ascii(piece))
+        out.append(_part(piece, depth, default) if inside else _question_marks(piece))
         out.append(match[0])
         inside = match[1] is None
         at = match.end()
+        if not inside:
+            break
     tail = body[at:]
-    out.append(_part(tail, depth) if inside else _ascii(tail))
+    out.append(_part(tail, depth, default) if inside else _question_marks(tail))
     return b"".join(out)
 
 
-def _part(piece: bytes, depth: int) -> bytes:
+def _question_marks(octets: bytes) -> bytes:
+    return (
+        octets if octets.isascii() else octets.decode("ascii", "replace").encode("ascii", "replace")
+    )
+
+
+def _part(piece: bytes, depth: int, default: bytes) -> bytes:
     if piece.isascii():
         return piece
     # The CRLF before a delimiter belongs to it (RFC 2046 §5.1.1), not to the part.
     ending = b"\r\n" if piece.endswith(b"\r\n") else b""
-    converted = _converted(*_split(piece[: len(piece) - len(ending)]), depth + 1)
-    return converted.removesuffix(b"\r\n") + ending if ending else converted
+    header, body = _split(piece[: len(piece) - len(ending)])
+    converted = _entity(_fields(header), body, depth + 1, default)
+    return converted.removesuffix(b"\r\n") + ending
 
 
 def _quoted_printable(body: bytes) -> bytes:
-    lines = body.split(b"\r\n")
-    return b"\r\n".join(
-        binascii.b2a_qp(line, quotetabs=False, istext=True, header=False)
-        .replace(b"\r\n", b"\n")
-        .replace(b"\n", b"\r\n")
-        for line in lines
-    )
+    # b2a_qp breaks lines as the first line does: a body of one line needs to be shown how.
+    ended = body if body.endswith(b"\r\n") else body + b"\r\n"
+    encoded = binascii.b2a_qp(ended, quotetabs=False, istext=True, header=False)
+    return encoded if ended is body else encoded.removesuffix(b"\r\n")
 
 
 def _base64(body: bytes) -> bytes:

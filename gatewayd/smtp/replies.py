@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 __all__ = ["BadReply", "ReplyReader", "ServerReply"]
@@ -28,7 +29,8 @@ class ServerReply:
 
     @property
     def is_positive(self) -> bool:
-        return self.code < 400
+        """2xx. A 3xx is an answer to DATA, and to nothing else."""
+        return 200 <= self.code < 300
 
     @property
     def is_permanent(self) -> bool:
@@ -36,14 +38,17 @@ class ServerReply:
 
     @property
     def text(self) -> str:
-        """The whole reply in one line, as logs and reports show it."""
-        whole = " ".join(self.lines)
-        return f"{self.code} {whole[:_KEPT_TEXT]}".rstrip()
+        """The whole reply in one line, as logs and reports show it: ``550-5.1.1 No 550 such``."""
+        code = self.code
+        if len(self.lines) == 1:
+            return f"{code} {self.lines[0]}".rstrip()[:_KEPT_TEXT]
+        first = "".join(f"{code}-{line} " for line in self.lines[:-1])
+        return f"{first}{code} {self.lines[-1]}".rstrip()[:_KEPT_TEXT]
 
     @property
     def status(self) -> str:
         """The enhanced status code, or the code's class with .0.0 (RFC 2034)."""
-        match = _STATUS.match(self.lines[0]) if self.lines else None
+        match = _STATUS.match(self.lines[0])
         if match and match[1][0] == str(self.code)[0]:
             return match[1]
         return f"{self.code // 100}.0.0"
@@ -58,25 +63,25 @@ class ReplyReader:
         self._code = 0
         self._size = 0
 
-    def feed(self, octets: bytes) -> list[ServerReply]:
-        """The replies that are complete now. Raises BadReply."""
+    def feed(self, octets: bytes) -> Iterator[ServerReply]:
+        """The replies that are complete now, one by one. Raises BadReply, after those before it."""
         buffer = self._buffer + octets if self._buffer else octets
-        replies: list[ServerReply] = []
         start = 0
         while (end := buffer.find(b"\n", start)) >= 0:
-            reply = self._line(buffer[start:end].rstrip(b"\r"))
+            reply = self._line(buffer[start:end].removesuffix(b"\r"))
             if reply is not None:
-                replies.append(reply)
+                yield reply
             start = end + 1
         self._buffer = buffer[start:]
         if len(self._buffer) > _LINE_LIMIT:
             raise BadReply("a reply line is too long")
-        return replies
 
     def _line(self, line: bytes) -> ServerReply | None:
         match = _LINE.match(line)
-        if match is None or len(line) > _LINE_LIMIT:
+        if match is None:
             raise BadReply(f"no SMTP reply: {_printable(line[:80])}")
+        if len(line) > _LINE_LIMIT:
+            raise BadReply("a reply line is too long")
         code = int(match[1])
         if self._lines and code != self._code:
             raise BadReply("a reply's lines have different codes")

@@ -1,8 +1,13 @@
 """What goes wrong with a server, and what that means for mail: the whole policy (postfix.md §7).
 
-Hard (5xx to HELO, MAIL, RCPT, DATA or the end of data): the recipient's mail is returned. Soft
-(all else): the next server is tried while there is one, then the mail waits. A greeting of 5xx is
-soft unless configured otherwise: it says that this host takes no mail, not that nobody does.
+    hard: returned at once               5xx to EHLO/HELO, MAIL, RCPT, DATA, BDAT, end of data;
+                                         a server that is ourselves; mail it cannot ever take
+    soft: the next server is tried       no connection, silence, a lost connection, 4xx anywhere,
+    while there is one, then it waits    no SMTP at all; a greeting of 5xx unless configured
+                                         otherwise: this host takes no mail, another may
+
+soft_bounce makes all of it soft. A refusal of one RCPT is about that recipient, one of MAIL, DATA
+or the content about all that are left of the message, one before about whatever was to be sent.
 """
 
 from __future__ import annotations
@@ -13,82 +18,129 @@ from enum import Enum
 from gatewayd.smtp.replies import ServerReply
 from gatewayd.status import Action, Diagnostic, Outcome
 
-__all__ = ["Peer", "Stage", "connection_trouble", "refusal"]
+__all__ = [
+    "Peer",
+    "Stage",
+    "connect_trouble",
+    "connection_trouble",
+    "mail_loop",
+    "protocol_trouble",
+    "refusal",
+    "unreadable",
+    "unsuitable",
+]
 
 
 class Stage(Enum):
     """Where in the dialogue; the value is how texts name the command."""
 
     GREETING = "initial server greeting"
-    EHLO = "EHLO"
-    HELO = "HELO"
-    LHLO = "LHLO"
-    MAIL = "MAIL FROM"
-    RCPT = "RCPT TO"
-    DATA = "DATA"
+    EHLO = "EHLO command"
+    HELO = "HELO command"
+    LHLO = "LHLO command"
+    MAIL = "MAIL FROM command"
+    RCPT = "RCPT TO command"
+    DATA = "DATA command"
     CONTENT = "message body"
-    BDAT = "BDAT"
-    END = "end of DATA"
-    IDLE = "idle"
+    BDAT = "BDAT command"
+    END = "end of DATA command"
+    RSET = "RSET command"
+    IDLE = "nothing"
 
     @property
-    def waiting_text(self) -> str:
-        """What we were doing, for time-outs and lost connections."""
-        if self is Stage.GREETING:
-            return "receiving the initial server greeting"
-        if self is Stage.CONTENT:
-            return "sending message body"
-        if self in (Stage.END, Stage.BDAT):
-            return "sending end of data -- message may be sent more than once"
-        if self in (Stage.EHLO, Stage.HELO, Stage.LHLO):
-            return f"performing the {self.value} handshake"
-        return f"sending {self.value}"
+    def is_opening(self) -> bool:
+        return self in _OPENING
+
+
+_OPENING = (Stage.GREETING, Stage.EHLO, Stage.HELO, Stage.LHLO)
+
+_END = "sending end of data -- message may be sent more than once"
+_WHILE = {
+    Stage.GREETING: "receiving the initial server greeting",
+    Stage.EHLO: "performing the EHLO handshake",
+    Stage.HELO: "performing the HELO handshake",
+    Stage.LHLO: "performing the LHLO handshake",
+    Stage.MAIL: "sending MAIL FROM",
+    Stage.RCPT: "sending RCPT TO",
+    Stage.DATA: "sending DATA command",
+    Stage.CONTENT: "sending message body",
+    Stage.BDAT: _END,
+    Stage.END: _END,
+    Stage.RSET: "sending RSET",
+    Stage.IDLE: "waiting for mail",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A server as texts name it."""
+    """A server as texts name it. ``best_mx``: no host is preferred to it."""
 
     name: str
     address: str
     port: int
+    best_mx: bool = True
 
     def __str__(self) -> str:
         return f"{self.name}[{self.address}]"
 
     @property
     def relay(self) -> str:
-        """The log's relay= value."""
-        return f"{self}:{self.port}" if self.port else f"{self.name}[{self.address}]"
+        """The log's relay= value; a Unix socket has no port."""
+        return f"{self.name}[{self.address}]:{self.port}" if self.port else str(self)
 
 
-def refusal(peer: Peer, stage: Stage, reply: ServerReply, *, soft_bounce: bool = False) -> Outcome:
-    """The outcome of a negative reply."""
-    command = {Stage.END: "end of DATA command", Stage.GREETING: "initial server greeting"}.get(
-        stage, f"{stage.value} command"
-    )
-    text = f"host {peer} said: {reply.text} (in reply to {command})"
-    verb = "refused to talk to me" if stage in (Stage.GREETING,) else ""
-    if verb:
-        text = f"host {peer} {verb}: {reply.text}"
-    permanent = reply.is_permanent and not soft_bounce
-    status = reply.status
-    if reply.is_positive or (soft_bounce and status.startswith("5")):
-        status = f"4{status[1:]}" if not reply.is_positive else "4.5.0"
-    return Outcome(
-        action=Action.FAILED if permanent else Action.DEFERRED,
-        status=status,
-        text=text,
-        relay=peer.relay,
-        remote_mta=peer.name,
-        diagnostic=Diagnostic("smtp", reply.text),
-    )
+def refusal(peer: Peer, stage: Stage, reply: ServerReply, *, soft: bool = False) -> Outcome:
+    """The outcome of a reply that isn't what the stage asks for. ``soft``: 5xx doesn't count."""
+    text = reply.text
+    if stage.is_opening:
+        reason = f"host {peer} refused to talk to me: {text}"
+    else:
+        reason = f"host {peer} said: {text} (in reply to {stage.value})"
+    if reply.is_permanent and not soft:
+        action, status = Action.FAILED, reply.status
+    elif reply.code >= 400:
+        action, status = Action.DEFERRED, f"4{reply.status[1:]}"
+    else:
+        # 2xx or 3xx where it makes no sense is not to be passed on as success.
+        action, status = Action.DEFERRED, "4.5.0"
+    return Outcome(action, status, reason, peer.relay, peer.name, Diagnostic("smtp", text))
+
+
+def connect_trouble(peer: Peer, reason: str) -> Outcome:
+    """The outcome of a connection that didn't come about."""
+    return Outcome(Action.DEFERRED, "4.4.1", f"connect to {peer.relay}: {reason}")
 
 
 def connection_trouble(peer: Peer, stage: Stage, *, timed_out: bool) -> Outcome:
     """The outcome of a connection that went silent or away."""
     if timed_out:
-        text = f"conversation with {peer} timed out while {stage.waiting_text}"
+        text = f"conversation with {peer} timed out while {_WHILE[stage]}"
     else:
-        text = f"lost connection with {peer} while {stage.waiting_text}"
-    return Outcome(Action.DEFERRED, "4.4.2", text, relay=peer.relay, remote_mta=peer.name)
+        text = f"lost connection with {peer} while {_WHILE[stage]}"
+    return Outcome(Action.DEFERRED, "4.4.2", text, peer.relay, peer.name)
+
+
+def protocol_trouble(peer: Peer, reason: str) -> Outcome:
+    """The outcome of something that is no SMTP."""
+    text = f"protocol error from host {peer}: {reason}"
+    return Outcome(Action.DEFERRED, "4.5.0", text, peer.relay, peer.name)
+
+
+def mail_loop(peer: Peer, nexthop: str, *, soft: bool = False) -> Outcome:
+    """The outcome of a server with our own name."""
+    text = f"mail for {nexthop} loops back to myself"
+    if peer.best_mx and not soft:
+        return Outcome(Action.FAILED, "5.4.6", text, peer.relay, peer.name)
+    return Outcome(Action.DEFERRED, "4.4.6", text, peer.relay, peer.name)
+
+
+def unsuitable(peer: Peer, status: str, text: str, *, soft: bool = False) -> Outcome:
+    """The outcome of mail that the server says, by its EHLO reply, it cannot take."""
+    if soft:
+        return Outcome(Action.DEFERRED, f"4{status[1:]}", text, peer.relay, peer.name)
+    return Outcome(Action.FAILED, status, text, peer.relay, peer.name)
+
+
+def unreadable(peer: Peer) -> Outcome:
+    """The outcome of a content that our own queue can't give."""
+    return Outcome(Action.DEFERRED, "4.3.0", "queue file read error", peer.relay)

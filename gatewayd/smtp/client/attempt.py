@@ -21,6 +21,11 @@ class Attempt:
     outcomes: dict[int, Outcome] = field(default_factory=dict)
 
     @property
+    def is_untried(self) -> bool:
+        """No server has said anything to it."""
+        return not self.outcomes
+
+    @property
     def remaining(self) -> tuple[QueuedRecipient, ...]:
         """The recipients that another server may still take."""
         if not self.outcomes:
@@ -32,7 +37,12 @@ class Attempt:
             or outcome.action is Action.DEFERRED
         )
 
-    def settle_all(self, outcome: Outcome) -> None:
+    def settle(self, outcome: Outcome) -> None:
         """One outcome for all that remain."""
         for each in self.remaining:
             self.outcomes[each.number] = outcome
+
+    def settle_untried(self, outcome: Outcome) -> None:
+        """One outcome for all that have none yet."""
+        for each in self.request.recipients:
+            self.outcomes.setdefault(each.number, outcome)
