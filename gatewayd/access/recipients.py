@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from gatewayd.routing.classes import AddressClass, listing_of
 from gatewayd.routing.router import Resolution
 from gatewayd.routing.transport_value import refusal
 from gatewayd.status import Reply
-from gatewayd.tables.address_keys import recipient_keys
+from gatewayd.tables.address_keys import fold, recipient_keys
 from gatewayd.tables.maps import Maps
 
 if TYPE_CHECKING:
@@ -31,19 +31,19 @@ class RecipientList:
 class RecipientLists:
     """The lists of all classes. A class without tables takes every recipient.
 
-    ``never_refused`` is the local part of our own double-bounce sender: what comes back to it
-    has a taker.
+    ``never_refused`` are local parts in lower case that every local domain has, whatever its
+    list says: postmaster (RFC 5321 §4.5.1), and the senders of our own notices.
     """
 
     def __init__(
         self,
         lists: Mapping[AddressClass, RecipientList],
         delimiters: str = "",
-        never_refused: str = "double-bounce",
+        never_refused: Iterable[str] = ("postmaster", "mailer-daemon", "double-bounce"),
     ) -> None:
         self._lists = {each: listed for each, listed in lists.items() if listed.maps}
         self._delimiters = delimiters
-        self._never_refused = never_refused
+        self._never_refused = frozenset(never_refused)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> RecipientLists:
@@ -59,8 +59,11 @@ class RecipientLists:
                     settings.number(listing.code),
                     listing.text if show else "User unknown",
                 )
+        bounce_sender = fold(settings.text("double_bounce_sender"))
         return cls(
-            lists, settings.text("recipient_delimiter"), settings.text("double_bounce_sender")
+            lists,
+            settings.text("recipient_delimiter"),
+            ("postmaster", "mailer-daemon", bounce_sender),
         )
 
     async def refusal(self, resolution: Resolution, subject: str, detail: str) -> Reply | None:
@@ -80,7 +83,7 @@ class RecipientLists:
 
     async def _knows(self, maps: Maps, resolution: Resolution) -> bool:
         is_local = resolution.address_class is AddressClass.LOCAL
-        if is_local and resolution.address.local == self._never_refused:
+        if is_local and fold(resolution.address.local) in self._never_refused:
             return True
         keys = recipient_keys(resolution.address, self._delimiters, is_local=is_local)
         return await maps.find_first(keys) is not None
