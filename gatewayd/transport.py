@@ -10,6 +10,8 @@ The implementation module has ``def make(context: TransportContext) -> ITranspor
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
@@ -34,6 +36,7 @@ class TransportContext:
     ``settings`` main.cf with that line's -o overrides; ``reactor`` time and I/O;
     ``resolver`` host look-ups (gatewayd.routing.dns.Resolver); ``launcher`` runs commands as other
     users once root is given up (gatewayd.process.launching.Launching), None if nobody may.
+    ``now``: POSIX time; the reactor's seconds() only measure waits.
     """
 
     service: Service
@@ -41,6 +44,7 @@ class TransportContext:
     reactor: Any
     resolver: Any
     launcher: Any = None
+    now: Callable[[], float] = time.time
 
 
 @implementer(IPlugin, ITransportMaker)

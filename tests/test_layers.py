@@ -9,6 +9,10 @@ import pytest
 
 _ROOT = Path(__file__).resolve().parents[1]
 
+_PLUGINS = tuple(
+    f"gatewayd.plugins.{each.parent.name}" for each in _ROOT.glob("plugins/*/__init__.py")
+)
+
 # From the bottom up; a module belongs to the longest prefix that names it.
 _LAYERS: list[tuple[str, tuple[str, ...]]] = [
     (
@@ -30,6 +34,9 @@ _LAYERS: list[tuple[str, tuple[str, ...]]] = [
         (
             "gatewayd.config",
             "gatewayd.notify",
+            "gatewayd.plugins.pipe.attributes",
+            "gatewayd.plugins.pipe.exits",
+            "gatewayd.plugins.pipe.macros",
             "gatewayd.queue.backoff",
             "gatewayd.queue.schedule",
             "gatewayd.receive.headers",
@@ -42,8 +49,13 @@ _LAYERS: list[tuple[str, tuple[str, ...]]] = [
         "edges",
         (
             "gatewayd.access",
+            "gatewayd.config.load",
+            "gatewayd.config.machine",
             "gatewayd.control",
+            "gatewayd.listeners",
             "gatewayd.maillog",
+            "gatewayd.plugins",
+            "gatewayd.process",
             "gatewayd.queue",
             "gatewayd.receive",
             "gatewayd.routing.dns",
@@ -55,8 +67,8 @@ _LAYERS: list[tuple[str, tuple[str, ...]]] = [
             "gatewayd.transports",
         ),
     ),
-    ("plugins", ("gatewayd.plugins",)),
-    ("assembly", ("gatewayd.cli", "gatewayd.service", "gatewayd.tap")),
+    ("plugins", _PLUGINS),
+    ("assembly", ("gatewayd.cli", "gatewayd.parts", "gatewayd.service", "gatewayd.tap")),
 ]
 _LEVEL = {prefix: level for level, (_, prefixes) in enumerate(_LAYERS) for prefix in prefixes}
 _FORBIDDEN_TO_DECISIONS = ("twisted.internet", "socket", "asyncio", "threading", "random", "time")

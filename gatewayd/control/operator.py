@@ -40,6 +40,9 @@ class RunningGateway(Protocol):
     def pick_up(self) -> None:
         """Look into the maildrop folder."""
 
+    def queue_changed(self) -> None:
+        """Something was released, requeued or expired: look now."""
+
     def status(self) -> dict[str, Any]:
         """Listeners, destinations, transports: for people and metrics."""
 
@@ -71,7 +74,15 @@ class Operator:
 
         With queue IDs named, the answer's ``ids`` holds those that were there; else ``count``.
         """
-        action = self._verb(verb)
+        answer = await self._changed(self._verb(verb), selection)
+        if self.gateway is not None and verb in ("unhold", "expire", "requeue"):
+            self.gateway.queue_changed()
+        return answer
+
+    @staticmethod
+    async def _changed(
+        action: Callable[[Selection], Awaitable[int]], selection: Selection
+    ) -> dict[str, Any]:
         if selection.queue_ids is None:
             return {"count": await action(selection)}
         changed = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 from dataclasses import dataclass
-from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
@@ -60,7 +59,7 @@ def make(context: TransportContext) -> ITransport:
         folder=settings.text("queue_directory"),
         environment=_environment(settings.words("export_environment")),
     )
-    return PipeTransport(service.name, attributes, chosen, launcher, context.reactor)
+    return PipeTransport(service.name, attributes, chosen, context)
 
 
 def _environment(words: tuple[str, ...]) -> dict[str, str]:
@@ -81,13 +80,14 @@ class PipeTransport:
     """See ITransport."""
 
     def __init__(
-        self, name: str, attributes: Attributes, settings: _Settings, launcher: Any, reactor: Any
+        self, name: str, attributes: Attributes, settings: _Settings, context: TransportContext
     ) -> None:
         self._name = name
         self._attributes = attributes
         self._settings = settings
-        self._launcher = launcher
-        self._reactor = reactor
+        self._launcher = context.launcher
+        self._reactor = context.reactor
+        self._now = context.now
         self._log = MailLog("pipe" if name == "pipe" else f"{name}/pipe")
 
     async def deliver(self, nexthop: str, source: IRequestSource) -> None:
@@ -183,7 +183,7 @@ class PipeTransport:
         """The message to the command's standard input; one that doesn't read it may."""
         content: Content = request.message.content
         form = BodyForm(self._attributes)
-        head = leading_headers(self._attributes, request, recipients, self._reactor.seconds())
+        head = leading_headers(self._attributes, request, recipients, self._now())
         await command.write(head.replace(b"\r\n", self._attributes.eol))
         offset = 0
         while offset < content.size and command.is_reading:
