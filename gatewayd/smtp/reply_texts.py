@@ -62,7 +62,6 @@ ETRN_IN_TRANSACTION = "503 Error: MAIL transaction in progress"
 ACCESS_DENIED = "503 5.7.0 Error: access denied for {client}"
 
 # Limits
-SIZE_OVER_LIMIT = "552 5.3.4 Message size exceeds fixed limit"
 CHUNK_OVER_LIMIT = "552 5.3.4 Chunk exceeds message size limit"
 TOO_MANY_RECIPIENTS = "452 4.5.3 Error: too many recipients"
 TOO_MANY_ERRORS = "421 4.7.0 {host} Error: too many errors"
