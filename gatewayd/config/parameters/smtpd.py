@@ -1,6 +1,15 @@
 """The SMTP server: what it offers, refuses and bears."""
 
-from gatewayd.config.parameters.parameter import choice, flag, number, seconds, text, words
+from gatewayd.config.parameters.parameter import (
+    choice,
+    flag,
+    networks,
+    number,
+    planned,
+    seconds,
+    text,
+    words,
+)
 
 ROWS = (
     text("smtpd_banner", "$myhostname ESMTP $mail_name", "The greeting, after the code 220."),
@@ -36,13 +45,17 @@ ROWS = (
     seconds("smtpd_error_sleep_time", "1s", "The delay of an answer after too many errors."),
     seconds("smtpd_timeout", "300s", "How long a silent client is waited for."),
     number("smtpd_client_connection_count_limit", "50", "Connections of one client; 0: any."),
-    words(
+    networks(
         "smtpd_client_event_limit_exceptions",
         "$mynetworks",
         "Clients that the limits per client don't hold for.",
     ),
     words("smtpd_discard_ehlo_keywords", "", "EHLO keywords not to offer."),
-    words("smtpd_forbidden_commands", "CONNECT GET POST", "Commands that end the connection."),
+    words(
+        "smtpd_forbidden_commands",
+        "CONNECT GET POST regexp:{{/^[^A-Z]/ Bogus}}",
+        "Commands that end the connection.",
+    ),
     words("smtpd_noop_commands", "", "Commands that are answered, but do nothing."),
     choice(
         "smtpd_forbid_bare_newline",
@@ -50,7 +63,7 @@ ROWS = (
         "A line end without CR: made a right one (normalize), refused (reject), or allowed (no).",
         ("normalize", "yes", "note", "reject", "no"),
     ),
-    words(
+    networks(
         "smtpd_forbid_bare_newline_exclusions",
         "$mynetworks",
         "Clients that smtpd_forbid_bare_newline doesn't hold for.",
@@ -68,8 +81,6 @@ ROWS = (
     flag("allow_untrusted_routing", "no", "Forward user@a@b for strangers: never wise."),
     words("local_recipient_maps", "", "The users of mydestination. Empty: not checked."),
     flag("show_user_unknown_table_name", "yes", "Name the table in a refusal."),
-    number("access_map_reject_code", "554", "The code for REJECT.", 400, 599),
-    number("access_map_defer_code", "450", "The code for DEFER.", 400, 599),
     number("reject_code", "554", "The code for reject.", 400, 599),
     number("defer_code", "450", "The code for defer.", 400, 599),
     number("relay_domains_reject_code", "554", "The code for relay access denied.", 400, 599),
@@ -80,7 +91,6 @@ ROWS = (
     number("unknown_relay_recipient_reject_code", "550", "Unknown relay recipient.", 400, 599),
     number("unknown_virtual_alias_reject_code", "550", "Unknown virtual alias.", 400, 599),
     number("unknown_virtual_mailbox_reject_code", "550", "Unknown virtual mailbox.", 400, 599),
-    words("permit_mx_backup_networks", "", "Networks of primaries for permit_mx_backup."),
     number("line_length_limit", "2048", "Octets of a command line that are kept.", minimum=512),
     number("message_size_limit", "10240000", "Octets of a message; 0: any."),
     number("header_size_limit", "102400", "Octets of a message's header that are looked at."),
@@ -99,5 +109,10 @@ ROWS = (
     ),
     text("undisclosed_recipients_header", "", "A To: field for messages without any."),
     flag("enable_original_recipient", "yes", "Keep the recipient's address as it was given."),
-    flag("smtpd_sasl_authenticated_header", "no", "Name the user in Received:."),
+    *planned(
+        number("access_map_reject_code", "554", "The code for REJECT in a table.", 400, 599),
+        number("access_map_defer_code", "450", "The code for DEFER in a table.", 400, 599),
+        networks("permit_mx_backup_networks", "", "Networks of primaries for permit_mx_backup."),
+        flag("smtpd_sasl_authenticated_header", "no", "Name the user in Received:."),
+    ),
 )
