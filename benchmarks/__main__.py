@@ -8,7 +8,8 @@ import platform
 import tempfile
 from pathlib import Path
 
-from benchmarks.works import WORKS, Row
+from benchmarks.row import Row
+from benchmarks.works import WORKS
 
 
 def _table(rows: list[Row]) -> str:

@@ -13,28 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.queued import memory_and_start, sendmail, site_flush
+from benchmarks.row import BOUND, Row
 from benchmarks.sink import CountingSink, counting_sink
 from benchmarks.systems import System, running_gateway, running_postfix
 from tests import peers, postfix
-
-_BOUND = 300.0
-"""Seconds after which a work has failed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table. ``ours`` and ``theirs`` are in ``unit``."""
-
-    work: str
-    unit: str
-    ours: float
-    theirs: float | None
-    goal: str
-    reached: bool
-
-    @property
-    def ratio(self) -> str:
-        return f"{self.ours / self.theirs:.2f}" if self.theirs else "-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +39,8 @@ class Load:
             f"127.0.0.1:{system.port}",
         ]
         start = time.monotonic()
-        subprocess.run(command, check=True, timeout=_BOUND)
-        sink.wait(before + self.messages, _BOUND)
+        subprocess.run(command, check=True, timeout=BOUND)
+        sink.wait(before + self.messages, BOUND)
         return self.messages / (time.monotonic() - start)
 
 
@@ -129,9 +112,9 @@ def _fill(system: System, messages: int, octets: int, recipient: str = "user@exa
             *("-f", "sender@bench.test", "-t", recipient, f"127.0.0.1:{system.port}"),
         ],
         check=True,
-        timeout=_BOUND,
+        timeout=BOUND,
     )
-    peers.eventually(lambda: system.queued() >= messages, "all queued", _BOUND, 0.2)
+    peers.eventually(lambda: system.queued() >= messages, "all queued", BOUND, 0.2)
 
 
 def _release(root: Path, system: str) -> None:
@@ -145,7 +128,7 @@ def _release(root: Path, system: str) -> None:
 
 
 def _drained(system: System) -> None:
-    peers.eventually(lambda: system.queued() == 0, "the queue drained", _BOUND, 0.2)
+    peers.eventually(lambda: system.queued() == 0, "the queue drained", BOUND, 0.2)
 
 
 def slow_line(folder: Path) -> list[Row]:
@@ -190,4 +173,7 @@ WORKS: dict[str, Callable[[Path], list[Row]]] = {
     "large": _throughput("100 KB, 20 sessions", Load(800, 20, 102400), 2),
     "recipients": _throughput("4 KB, 10 recipients, 20 sessions", Load(1000, 20, 4096, 10), 2),
     "line": slow_line,
+    "etrn": site_flush,
+    "memory": memory_and_start,
+    "sendmail": sendmail,
 }
