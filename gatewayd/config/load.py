@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gatewayd.config import main_cf, master_cf
-from gatewayd.config.expand import ExpandError, references
+from gatewayd.config.check import Check
 from gatewayd.config.machine import host_name, interface_networks
-from gatewayd.config.main_cf import Assignment
-from gatewayd.config.master_cf import Service
-from gatewayd.config.networks import networks_by_style
-from gatewayd.config.parameters import PARAMETERS, TRANSPORT_SUFFIXES
-from gatewayd.config.settings import Settings, check_value
-from gatewayd.config.values import ValueProblem, parse_number, parse_seconds
+from gatewayd.config.main_cf import Assignment, MainCf
+from gatewayd.config.master_cf import MasterCf, Service
+from gatewayd.config.networks import listening, networks_by_style
+from gatewayd.config.settings import Settings
 from gatewayd.errors import ConfigError, ConfigProblem
 
-__all__ = ["Configuration", "load", "make_settings"]
+__all__ = ["Configuration", "Files", "load", "make_settings", "read_files"]
 
 _SIZE_LIMIT = 8 << 20
 
@@ -37,6 +34,15 @@ class Configuration:
         return self.settings.for_service(service)
 
 
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Both files as read, not looked at for sense yet."""
+
+    main: MainCf
+    master: MasterCf
+    settings: Settings
+
+
 def load(
     directory: str, *, overrides: Mapping[str, str] | None = None, hostname: str | None = None
 ) -> Configuration:
@@ -45,31 +51,37 @@ def load(
     ``overrides`` win over main.cf; ``hostname`` stands in for the machine's. Raises ConfigError
     with every error of both files.
     """
-    main_path = os.path.join(directory, "main.cf")
-    main = main_cf.parse(_read(main_path), main_path)
+    files = read_files(directory, overrides=overrides, hostname=hostname)
+    check = Check(files.settings, files.master.services)
+    errors = (*files.main.errors, *files.master.errors, *check.errors)
+    if errors:
+        raise ConfigError(errors)
+    warnings = (*files.main.warnings, *files.master.warnings, *check.warnings)
+    return Configuration(directory, files.settings, files.master.services, warnings)
+
+
+def read_files(
+    directory: str, *, overrides: Mapping[str, str] | None = None, hostname: str | None = None
+) -> Files:
+    """Both files parsed only. Raises ConfigError if one cannot be read; names both if it's both."""
+    texts: list[str] = []
+    unreadable: list[ConfigProblem] = []
+    paths = [os.path.join(directory, name) for name in ("main.cf", "master.cf")]
+    for path in paths:
+        try:
+            texts.append(_read(path))
+        except ConfigError as error:
+            unreadable += error.problems
+    if unreadable:
+        raise ConfigError(unreadable)
+    main = main_cf.parse(texts[0], paths[0])
     assignments = dict(main.assignments)
     for name, value in (overrides or {}).items():
         assignments[name] = Assignment(name, value, "command line", 0)
     settings = make_settings(directory, assignments, hostname)
-    errors = list(main.errors)
-    warnings = list(main.warnings)
-    master_path = os.path.join(directory, "master.cf")
-    try:
-        limit = settings.number("default_process_limit")
-        master = master_cf.parse(_read(master_path), master_path, limit)
-    except ConfigError as error:
-        raise ConfigError([*errors, *error.problems]) from None
-    errors += master.errors
-    warnings += master.warnings
-    transports = {service.name for service in master.services if service.type == "unix"}
-    _check(settings, assignments, transports, errors, warnings)
-    for service in master.services:
-        own = settings.for_service(service)
-        names = {name: own.assigned[name] for name, _, _ in service.overrides}
-        _check(own, names, transports, errors, warnings)
-    if errors:
-        raise ConfigError(errors)
-    return Configuration(directory, settings, master.services, tuple(warnings))
+    master = master_cf.parse(texts[1], paths[1], _process_limit(settings))
+    settings.transports = frozenset(each.name for each in master.services if each.is_transport)
+    return Files(main, master, settings)
 
 
 def make_settings(
@@ -78,23 +90,41 @@ def make_settings(
     """Settings whose computed defaults come from this machine."""
     computed: dict[str, Callable[[Settings], str]] = {
         "config_directory": lambda _: directory,
-        "myhostname": lambda _: hostname or host_name(),
+        "myhostname": lambda settings: _hostname(settings, hostname or host_name()),
         "mydomain": lambda settings: _domain(settings.text("myhostname")),
         "mynetworks": _default_networks,
+        "process_id": lambda _: str(os.getpid()),
     }
     return Settings(assignments, computed)
 
 
+def _hostname(settings: Settings, name: str) -> str:
+    if "." in name:
+        return name
+    domain = settings.text("mydomain") if settings.is_set("mydomain") else "localdomain"
+    return f"{name}.{domain}"
+
+
 def _domain(name: str) -> str:
-    _, dot, rest = name.partition(".")
-    return rest if dot and "." in rest else (rest or "localdomain") if dot else name
+    return name.partition(".")[2] or "localdomain"
 
 
 def _default_networks(settings: Settings) -> str:
-    return networks_by_style(settings.text("mynetworks_style"), interface_networks())
+    chosen = listening(
+        interface_networks(), settings.words("inet_interfaces"), settings.words("inet_protocols")
+    )
+    return networks_by_style(settings.text("mynetworks_style"), chosen)
+
+
+def _process_limit(settings: Settings) -> int:
+    try:
+        return settings.number("default_process_limit")
+    except ConfigError:
+        return 100  # the check will name it
 
 
 def _read(path: str) -> str:
+    """A file's text; what is no UTF-8 becomes surrogate escapes. Raises ConfigError."""
     try:
         with open(path, "rb") as file:
             octets = file.read(_SIZE_LIMIT + 1)
@@ -102,69 +132,4 @@ def _read(path: str) -> str:
         raise ConfigError([ConfigProblem(path, 0, error.strerror or str(error))]) from None
     if len(octets) > _SIZE_LIMIT:
         raise ConfigError([ConfigProblem(path, 0, f"larger than {_SIZE_LIMIT} octets")])
-    if b"\0" in octets:
-        line = octets[: octets.index(b"\0")].count(b"\n") + 1
-        raise ConfigError([ConfigProblem(path, line, "a NUL octet: this is no text file")])
-    return octets.decode("utf-8", "replace")
-
-
-def _check(
-    settings: Settings,
-    names: Mapping[str, Assignment],
-    transports: Iterable[str],
-    errors: list[ConfigProblem],
-    warnings: list[ConfigProblem],
-) -> None:
-    """Look at the assignments in ``names``."""
-    referred = _referred(settings.assigned.values())
-    for name, place in names.items():
-        row = PARAMETERS.get(name)
-        try:
-            if row is not None:
-                settings.text(name)
-                check_value(settings, row, name)
-                if not row.supported:
-                    text = f"{name} is not supported yet: ignored"
-                    warnings.append(ConfigProblem(place.file, place.line, text))
-            elif (suffix := _transport_suffix(name, transports)) is not None:
-                _check_transport_value(settings, name, suffix)
-            elif name not in referred:
-                text = f"unknown parameter: {name}{_nearest(name)}"
-                warnings.append(ConfigProblem(place.file, place.line, text))
-        except ConfigError as error:
-            errors.extend(error.problems)
-
-
-def _referred(assignments: Iterable[Assignment]) -> set[str]:
-    names: set[str] = set()
-    for assignment in assignments:
-        try:
-            names |= references(assignment.value)
-        except ExpandError:
-            continue
-    return names
-
-
-def _transport_suffix(name: str, transports: Iterable[str]) -> str | None:
-    for transport in transports:
-        if name.startswith(f"{transport}_"):
-            suffix = name[len(transport) + 1 :]
-            if suffix in TRANSPORT_SUFFIXES:
-                return suffix
-    return None
-
-
-def _check_transport_value(settings: Settings, name: str, suffix: str) -> None:
-    try:
-        if suffix.endswith(("_delay", "time_limit")):
-            parse_seconds(settings.text(name))
-        elif not suffix.endswith("_feedback"):
-            parse_number(settings.text(name), 0)
-    except ValueProblem as problem:
-        raise settings.error(name, str(problem)) from None
-
-
-def _nearest(name: str) -> str:
-    known = [row.name for row in PARAMETERS.values()]
-    near = difflib.get_close_matches(name, known, 1, 0.75)
-    return f" (did you mean {near[0]}?)" if near else ""
+    return octets.decode("utf-8", "surrogateescape")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gatewayd.config.logical_lines import logical_lines
 from gatewayd.errors import ConfigProblem
 
-__all__ = ["Assignment", "MainCf", "parse"]
+__all__ = ["Assignment", "MainCf", "parse", "split_assignment"]
 
 _ASSIGNMENT = re.compile(r"([^\s=]+)\s*=\s*(.*)\Z", re.S)
 
@@ -32,8 +32,14 @@ class MainCf:
     warnings: tuple[ConfigProblem, ...] = ()
 
 
+def split_assignment(text: str) -> tuple[str, str] | None:
+    """Name and value of ``name = value``, blanks around both removed; None if it isn't one."""
+    match = _ASSIGNMENT.match(text.strip())
+    return (match[1], match[2].strip()) if match else None
+
+
 def parse(text: str, file: str) -> MainCf:
-    """Read a whole main.cf."""
+    """Read a whole main.cf. Octets that are no UTF-8 are expected as surrogate escapes."""
     assignments: dict[str, Assignment] = {}
     errors: list[ConfigProblem] = []
     warnings: list[ConfigProblem] = []
@@ -42,14 +48,17 @@ def parse(text: str, file: str) -> MainCf:
             problem = "the line starts with white space, but continues nothing: ignored"
             warnings.append(ConfigProblem(file, line.number, problem))
             continue
-        match = _ASSIGNMENT.match(line.text)
-        if match is None:
+        if line.garbled:
+            errors.append(ConfigProblem(file, line.number, "the line is not UTF-8"))
+            continue
+        parts = split_assignment(line.text)
+        if parts is None:
             shown = line.text if len(line.text) < 60 else line.text[:57] + "..."
             errors.append(ConfigProblem(file, line.number, f'not "name = value": "{shown}"'))
             continue
-        name, value = match.groups()
+        name, value = parts
         if name in assignments:
             problem = f"{name} overrides the setting in line {assignments[name].line}"
             warnings.append(ConfigProblem(file, line.number, problem))
-        assignments[name] = Assignment(name, value.strip(), file, line.number)
+        assignments[name] = Assignment(name, value, file, line.number)
     return MainCf(assignments, tuple(errors), tuple(warnings))

@@ -9,17 +9,30 @@ override main.cf for that service; ``{ … }`` keeps an argument with blanks tog
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gatewayd.config.logical_lines import LogicalLine, logical_lines
+from gatewayd.config.main_cf import split_assignment
 from gatewayd.errors import ConfigProblem
 
-__all__ = ["MasterCf", "Service", "parse"]
+__all__ = ["INTERNAL", "MasterCf", "Service", "parse", "split_line", "ungrouped"]
+
+INTERNAL = frozenset(
+    (
+        *("anvil", "bounce", "cleanup", "dnsblog", "flush", "nbdb_reindexd", "nqmgr", "oqmgr"),
+        *("pickup", "postlogd", "postscreen", "proxymap", "qmgr", "qmqpd", "scache", "showq"),
+        *("smtpd", "spawn", "tlsmgr", "tlsproxy", "trivial-rewrite", "verify"),
+    )
+)
+"""Commands of Postfix that no mail is routed to: all others are transports."""
 
 _TYPES = ("inet", "unix", "fifo", "pass", "unix-dgram")
+_COLUMNS = 8
 _NUMBER = re.compile(r"[0-9]{1,9}\Z")
-_OVERRIDE = re.compile(r"([^\s=]+)\s*=\s*(.*)\Z", re.S)
-_WORD = re.compile(r"[^\s{]\S*")
+_BLANKS = re.compile(r"[ \t\r\f\v]+")
+_WORD_PART = re.compile(r"[^ \t\r\f\v{}]+|[{}]")
+_SWITCHES = re.compile(r"-[vD]+\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +40,7 @@ class Service:
     """A service. ``wakeup`` is seconds, 0 for never; ``maxproc`` 0 means no limit.
 
     ``arguments`` are the command's own: without -o, -v and -D. ``overrides`` are (name, value,
-    line), the last of a name wins.
+    line), the last of a name wins. ``text`` is the logical line as written.
     """
 
     name: str
@@ -44,6 +57,11 @@ class Service:
     line: int = 0
     text: str = ""
 
+    @property
+    def is_transport(self) -> bool:
+        """Whether mail can be routed to it."""
+        return self.type == "unix" and self.command not in INTERNAL
+
 
 @dataclass(frozen=True, slots=True)
 class MasterCf:
@@ -55,23 +73,21 @@ class MasterCf:
 
 
 class _Bad(Exception):
-    pass
+    def __init__(self, text: str, offset: int = 0) -> None:
+        super().__init__(text)
+        self.offset = offset
 
 
 def parse(text: str, file: str, default_process_limit: int = 100) -> MasterCf:
-    """Read a whole master.cf."""
+    """Read a whole master.cf. Octets that are no UTF-8 are expected as surrogate escapes."""
     services: dict[tuple[str, str], Service] = {}
     errors: list[ConfigProblem] = []
     warnings: list[ConfigProblem] = []
     for line in logical_lines(text):
-        if line.orphan:
-            problem = "the line starts with white space, but continues nothing"
-            errors.append(ConfigProblem(file, line.number, problem))
-            continue
         try:
             service = _service(line, file, default_process_limit)
         except _Bad as error:
-            errors.append(ConfigProblem(file, line.number, str(error)))
+            errors.append(ConfigProblem(file, line.number_at(error.offset), str(error)))
             continue
         key = (service.name, service.type)
         if key in services:
@@ -82,24 +98,43 @@ def parse(text: str, file: str, default_process_limit: int = 100) -> MasterCf:
     return MasterCf(tuple(services.values()), tuple(errors), tuple(warnings))
 
 
+def split_line(text: str) -> list[str]:
+    """Columns and arguments of a logical line, braces kept. Raises ValueError."""
+    try:
+        return [word for word, _ in _words(text)]
+    except _Bad as error:
+        raise ValueError(str(error)) from None
+
+
+def ungrouped(word: str) -> str:
+    """What ``{ … }`` holds, trimmed; any other word as it is."""
+    if not word.startswith("{") or _group_end(word) != len(word):
+        return word
+    return word[1:-1].strip()
+
+
 def _service(line: LogicalLine, file: str, default_process_limit: int) -> Service:
-    words = _words(line.text)
-    if len(words) < 8:
+    if line.orphan:
+        raise _Bad("the line starts with white space, but continues nothing")
+    if line.garbled:
+        raise _Bad("the line is not UTF-8")
+    words = list(_words(line.text))
+    if len(words) < _COLUMNS:
         raise _Bad(f"a service has eight columns, this line has {len(words)}")
-    name, type_, private, unprivileged, chroot, wakeup, maxproc, command = words[:8]
+    columns = [word for word, _ in words[:_COLUMNS]]
+    name, type_, private, unprivileged, chroot, wakeup, maxproc, command = columns
     if type_ not in _TYPES:
-        raise _Bad(f'type "{type_}": one of {", ".join(_TYPES)}')
-    arguments, overrides = _arguments(words[8:], line.number)
-    limit = _number(maxproc, "maxproc", default_process_limit)
+        raise _Bad(f'type "{type_}": one of {", ".join(_TYPES)} expected')
+    arguments, overrides = _arguments(words[_COLUMNS:], line)
     return Service(
         name=name,
         type=type_,
         command=command,
-        private=_flag(private, "private", True),
+        private=_flag(private, "private", type_ != "inet"),
         unprivileged=_flag(unprivileged, "unpriv", True),
         chroot=_flag(chroot, "chroot", False),
         wakeup=_number(wakeup.removesuffix("?"), "wakeup", 0),
-        maxproc=limit,
+        maxproc=_number(maxproc, "maxproc", default_process_limit),
         arguments=arguments,
         overrides=overrides,
         file=file,
@@ -108,66 +143,74 @@ def _service(line: LogicalLine, file: str, default_process_limit: int) -> Servic
     )
 
 
-def _words(text: str) -> list[str]:
-    """Columns and arguments: parted by white space; ``{…}`` counts only for the arguments."""
-    head = text.split(None, 8)
-    if len(head) < 9:
-        return head
-    return [*head[:8], *_grouped(head[8])]
+def _words(text: str) -> Iterator[tuple[str, int]]:
+    """Words and their places: parted by white space that is outside of braces."""
+    at, size = 0, len(text)
+    while True:
+        if blanks := _BLANKS.match(text, at):
+            at = blanks.end()
+        if at >= size:
+            return
+        end = _word_end(text, at)
+        yield text[at:end], at
+        at = end
 
 
-def _grouped(text: str) -> list[str]:
-    """White-space words, where a word that starts with ``{`` goes on to its closing brace."""
-    words: list[str] = []
-    rest = text.strip()
-    while rest:
-        match = _WORD.match(rest)
-        end = match.end() if match else _group_end(rest)
-        words.append(rest[:end])
-        rest = rest[end:].lstrip()
-    return words
+def _word_end(text: str, start: int) -> int:
+    at, depth = start, 0
+    while at < len(text):
+        part = _WORD_PART.match(text, at)
+        if part is None:
+            if not depth:
+                return at
+            blanks = _BLANKS.match(text, at)
+            assert blanks is not None
+            at = blanks.end()
+            continue
+        if part[0] == "{":
+            depth += 1
+        elif part[0] == "}" and depth:
+            depth -= 1
+        at = part.end()
+    if depth:
+        raise _Bad(f'no closing "}}" in "{text[start : start + 60]}"', start)
+    return at
 
 
-def _group_end(text: str) -> int:
+def _group_end(word: str) -> int:
+    """Where the group that a word starts with ends."""
     depth = 0
-    for place, char in enumerate(text):
-        depth += {"{": 1, "}": -1}.get(char, 0)
+    for match in re.finditer("[{}]", word):
+        depth += 1 if match[0] == "{" else -1
         if not depth:
-            return place + 1
-    raise _Bad(f'no closing "}}" in "{text[:60]}"')
-
-
-def _ungrouped(word: str) -> str:
-    return word[1:-1].strip() if word.startswith("{") and word.endswith("}") else word
+            return match.end()
+    return 0
 
 
 def _arguments(
-    words: list[str], line: int
+    words: list[tuple[str, int]], line: LogicalLine
 ) -> tuple[tuple[str, ...], tuple[tuple[str, str, int], ...]]:
+    """Options end at the first word that is none, as getopt(3) has it."""
     arguments: list[str] = []
     overrides: list[tuple[str, str, int]] = []
     waiting = iter(words)
-    for word in waiting:
+    for word, place in waiting:
         if arguments or not word.startswith("-"):
-            arguments.append(_ungrouped(word))
+            arguments.append(ungrouped(word))
         elif word.startswith("-o"):
-            overrides.append(_override(word[2:] or next(waiting, ""), line))
-        elif word not in ("-v", "-vv", "-D", "-V"):
+            value = word[2:] or next(waiting, ("", 0))[0]
+            parts = split_assignment(ungrouped(value))
+            if parts is None:
+                raise _Bad(f'-o "{value}": name=value, or {{ name = value }} expected', place)
+            overrides.append((*parts, line.number_at(place)))
+        elif not _SWITCHES.match(word):
             arguments.append(word)
     return tuple(arguments), tuple(overrides)
 
 
-def _override(word: str, line: int) -> tuple[str, str, int]:
-    match = _OVERRIDE.match(_ungrouped(word))
-    grouped = word.startswith("{")
-    if match is None or (not grouped and re.search(r"\s", match[1] + match[2])):
-        raise _Bad(f'-o "{word}": name=value, or {{ name = value }}')
-    return match[1], match[2].strip(), line
-
-
 def _flag(word: str, column: str, default: bool) -> bool:
     if word not in ("y", "n", "-"):
-        raise _Bad(f'column {column}: "{word}": y, n or -')
+        raise _Bad(f'column {column}: "{word}": y, n or - expected')
     return default if word == "-" else word == "y"
 
 
@@ -175,5 +218,5 @@ def _number(word: str, column: str, default: int) -> int:
     if word == "-":
         return default
     if not _NUMBER.match(word):
-        raise _Bad(f'column {column}: "{word}": a number or -')
+        raise _Bad(f'column {column}: "{word}": a number or - expected')
     return int(word)

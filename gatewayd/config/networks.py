@@ -1,19 +1,39 @@
-"""The default of mynetworks (postfix.md §6): from our interfaces, by mynetworks_style."""
+"""The default of mynetworks: from our interfaces, by mynetworks_style."""
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
 
-__all__ = ["networks_by_style"]
+__all__ = ["listening", "networks_by_style"]
 
-_CLASSES = ((0x80, 8), (0xC0, 16), (0x100, 24))
+Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
+
+_CLASSES = ((0x80, 8), (0xC0, 16), (0xE0, 24), (0x100, 32))
 
 
-def networks_by_style(
-    style: str, interfaces: Iterable[ipaddress.IPv4Interface | ipaddress.IPv6Interface]
-) -> str:
-    """A mynetworks value: hosts, subnets, or classes A, B and C. Loopback counts as a net."""
+def listening(
+    interfaces: Iterable[Interface], inet_interfaces: Iterable[str], inet_protocols: Iterable[str]
+) -> list[Interface]:
+    """Those of the machine's interfaces that main.cf has us listen on.
+
+    A name in inet_interfaces adds nothing, but for localhost: who isn't listed must not count as
+    one of us.
+    """
+    wanted = {word.strip("[]").lower() for word in inet_interfaces}
+    protocols = set(inet_protocols)
+    versions = {version for version in (4, 6) if {f"ipv{version}", "all"} & protocols}
+    loopback = bool({"loopback-only", "localhost"} & wanted)
+    return [
+        each
+        for each in interfaces
+        if each.version in versions
+        and ("all" in wanted or str(each.ip) in wanted or (loopback and each.is_loopback))
+    ]
+
+
+def networks_by_style(style: str, interfaces: Iterable[Interface]) -> str:
+    """A mynetworks value: hosts, subnets, or the old classes A, B and C (subnets for IPv6)."""
     found: dict[str, None] = {}
     for interface in interfaces:
         network = _network(style, interface)
@@ -24,15 +44,11 @@ def networks_by_style(
     return " ".join(found)
 
 
-def _network(
-    style: str, interface: ipaddress.IPv4Interface | ipaddress.IPv6Interface
-) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    if interface.is_loopback and interface.version == 4:
-        return ipaddress.IPv4Network("127.0.0.0/8")
-    if style == "subnet":
+def _network(style: str, interface: Interface) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    if style == "subnet" or (style == "class" and interface.version == 6):
         return interface.network
-    if style == "class" and isinstance(interface, ipaddress.IPv4Interface):
+    if style == "class":
         first = interface.packed[0]
         length = next(length for below, length in _CLASSES if first < below)
-        return ipaddress.IPv4Network((int(interface.ip), length), strict=False)
+        return ipaddress.ip_network((interface.packed, length), strict=False)
     return ipaddress.ip_network(interface.ip)

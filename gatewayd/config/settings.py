@@ -5,16 +5,19 @@ A component reads what it needs once, when it's made, into a value of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from gatewayd.config.expand import ExpandError, expand
 from gatewayd.config.main_cf import Assignment
 from gatewayd.config.master_cf import Service
 from gatewayd.config.parameters import PARAMETERS, TRANSPORT_SUFFIXES, Parameter
+from gatewayd.config.parameters.parameter import number, seconds
 from gatewayd.config.values import (
     Kind,
     ValueProblem,
+    check_networks,
+    check_path,
     parse_flag,
     parse_number,
     parse_seconds,
@@ -22,23 +25,16 @@ from gatewayd.config.values import (
 )
 from gatewayd.errors import ConfigError, ConfigProblem
 
-__all__ = ["Settings", "check_value"]
+__all__ = ["Settings", "check_value", "transport_suffix"]
 
 T = TypeVar("T")
-
-_TRANSPORT_DEFAULTS = {
-    "local_destination_concurrency_limit": "2",
-    "local_destination_recipient_limit": "1",
-    "virtual_destination_recipient_limit": "1",
-    "relay_destination_concurrency_limit": "$default_destination_concurrency_limit",
-}
-"""Names of the form TRANSPORT_suffix that have a default of their own."""
 
 
 class Settings:
     """What main.cf says, with a service's overrides, over the defaults.
 
-    ``computed`` holds the defaults that come from the machine, by name. Accessors raise
+    ``computed`` holds the defaults that come from the machine, by name; ``transports`` the names
+    that may stand before a suffix (``ondemand_destination_rate_delay``). Accessors raise
     ConfigError naming file and line if a value isn't of its kind.
     """
 
@@ -46,10 +42,13 @@ class Settings:
         self,
         assignments: Mapping[str, Assignment],
         computed: Mapping[str, Callable[[Settings], str]],
+        transports: Iterable[str] = (),
     ) -> None:
         self._assignments = dict(assignments)
         self._computed = computed
+        self.transports = frozenset(transports)
         self._expanded: dict[str, str] = {}
+        self._computing: set[str] = set()
 
     def is_set(self, name: str) -> bool:
         """Whether main.cf or an override says anything."""
@@ -73,17 +72,29 @@ class Settings:
     def default(self, name: str) -> str | None:
         """The unexpanded built-in value; None for a name that nobody knows."""
         if (computed := self._computed.get(name)) is not None:
-            return computed(self)
+            return self._compute(name, computed)
         if (row := PARAMETERS.get(name)) is not None:
             return row.default or ""
-        if name in _TRANSPORT_DEFAULTS:
-            return _TRANSPORT_DEFAULTS[name]
+        if (suffix := transport_suffix(name, self.transports)) is not None:
+            return f"${TRANSPORT_SUFFIXES[suffix]}"
         return None
+
+    def _compute(self, name: str, computed: Callable[[Settings], str]) -> str:
+        if name in self._computing:
+            raise self.error(name, "its value goes in a circle")
+        self._computing.add(name)
+        try:
+            return computed(self)
+        finally:
+            self._computing.discard(name)
 
     def text(self, name: str) -> str:
         """The expanded value; "" for a name that nobody knows."""
         if name not in self._expanded:
-            self._expanded[name] = self.expand(self.raw(name) or "", name)
+            raw = self.raw(name) or ""
+            row = PARAMETERS.get(name)
+            keep = row is not None and row.kind is Kind.RAW
+            self._expanded[name] = raw if keep else self.expand(raw, name)
         return self._expanded[name]
 
     def expand(self, value: str, name: str = "") -> str:
@@ -99,13 +110,13 @@ class Settings:
 
     def number(self, name: str) -> int:
         """A number within its parameter's bounds."""
-        row = PARAMETERS[name]
+        row = PARAMETERS.get(name) or number(name, "", "")
         return self._parsed(name, lambda value: parse_number(value, row.minimum, row.maximum))
 
     def seconds(self, name: str) -> float:
         """A time."""
-        unit = PARAMETERS[name].unit if name in PARAMETERS else "s"
-        return self._parsed(name, lambda value: parse_seconds(value, unit))
+        row = PARAMETERS.get(name) or seconds(name, "", "")
+        return self._parsed(name, lambda value: parse_seconds(value, row.unit, row.minimum))
 
     def words(self, name: str) -> tuple[str, ...]:
         """A list's members; ``{…}`` groups stay whole, braces included."""
@@ -116,7 +127,7 @@ class Settings:
         return self.text(self._transport_name(transport, suffix))
 
     def transport_number(self, transport: str, suffix: str) -> int:
-        """The same as a number."""
+        """The same as a number, 0 or more."""
         return self._parsed(self._transport_name(transport, suffix), lambda v: parse_number(v, 0))
 
     def transport_seconds(self, transport: str, suffix: str) -> float:
@@ -125,18 +136,15 @@ class Settings:
 
     def _transport_name(self, transport: str, suffix: str) -> str:
         name = f"{transport}_{suffix}"
-        if name in self._assignments or name in _TRANSPORT_DEFAULTS:
-            return name
-        return TRANSPORT_SUFFIXES[suffix]
+        return name if self.raw(name) is not None else TRANSPORT_SUFFIXES[suffix]
 
     def for_service(self, service: Service) -> Settings:
         """These settings as a service sees them: with its -o overrides."""
-        if not service.overrides:
-            return self
         overridden = dict(self._assignments)
         for name, value, line in service.overrides:
             overridden[name] = Assignment(name, value, service.file, line)
-        return Settings(overridden, self._computed)
+        computed = {**self._computed, "service_name": lambda _: service.name}
+        return Settings(overridden, computed, self.transports)
 
     def error(self, name: str, text: str) -> ConfigError:
         """What to raise about a setting: it names the place."""
@@ -151,15 +159,37 @@ class Settings:
             raise self.error(name, str(problem)) from None
 
 
-def check_value(settings: Settings, row: Parameter, name: str) -> None:
-    """Whether ``name``'s value is of its row's kind. Raises ConfigError."""
-    if row.kind is Kind.FLAG:
-        settings.flag(name)
-    elif row.kind is Kind.NUMBER:
-        settings.number(name)
-    elif row.kind is Kind.SECONDS:
-        settings.seconds(name)
-    elif row.kind is Kind.WORDS:
-        settings.words(name)
-    elif settings.text(name) not in row.choices and row.kind is Kind.CHOICE:
-        raise settings.error(name, f'"{settings.text(name)}": one of {", ".join(row.choices)}')
+def transport_suffix(name: str, transports: Iterable[str]) -> str | None:
+    """The ``destination_rate_delay`` of ``ondemand_destination_rate_delay``, or None."""
+    for transport in transports:
+        if name.startswith(f"{transport}_"):
+            suffix = name[len(transport) + 1 :]
+            if suffix in TRANSPORT_SUFFIXES:
+                return suffix
+    return None
+
+
+def check_value(settings: Settings, row: Parameter) -> None:
+    """Whether a parameter's value is of its row's kind. Raises ConfigError."""
+    name = row.name
+    text = settings.text(name)
+    try:
+        if row.kind is Kind.FLAG:
+            parse_flag(text)
+        elif row.kind is Kind.NUMBER:
+            parse_number(text, row.minimum, row.maximum)
+        elif row.kind is Kind.SECONDS:
+            parse_seconds(text, row.unit, row.minimum)
+        elif row.kind is Kind.WORDS:
+            split_words(text)
+        elif row.kind is Kind.NETWORKS:
+            check_networks(split_words(text))
+        elif row.kind is Kind.CHOICE and text not in row.choices:
+            accepted = ", ".join(filter(None, row.choices))
+            raise ValueProblem(f'"{text}": one of {accepted} expected')
+        elif row.minimum and not text:
+            raise ValueProblem("a value expected, not nothing")
+        elif row.kind is Kind.PATH:
+            check_path(text)
+    except ValueProblem as problem:
+        raise settings.error(name, str(problem)) from None

@@ -12,11 +12,11 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from gatewayd.config.parameters import bounce, general, queue, routing, smtp_client, smtpd
-from gatewayd.config.parameters.elsewhere import POSTFIX_DEFAULTS
-from gatewayd.config.parameters.parameter import Parameter
+from gatewayd.config.parameters.elsewhere import NOTHING_TO_DO, POSTFIX_DEFAULTS, RAW
+from gatewayd.config.parameters.parameter import Parameter, Support
 from gatewayd.config.values import Kind
 
-__all__ = ["AREAS", "PARAMETERS", "TRANSPORT_SUFFIXES", "Parameter"]
+__all__ = ["AREAS", "PARAMETERS", "TRANSPORT_SUFFIXES", "Parameter", "Support"]
 
 AREAS = (
     ("general", general.ROWS),
@@ -36,37 +36,39 @@ def _joined(areas: Iterable[tuple[str, tuple[Parameter, ...]]]) -> dict[str, Par
             table[row.name] = replace(row, area=area)
     for name, default in POSTFIX_DEFAULTS.items():
         if name not in table:
-            table[name] = Parameter(
-                name, Kind.TEXT, default, "Not acted on yet.", "not yet", supported=False
-            )
+            table[name] = _known(name, default)
     return table
+
+
+def _known(name: str, default: str) -> Parameter:
+    """The row of a name that only Postfix gives a meaning."""
+    kind = Kind.RAW if name in RAW else Kind.TEXT
+    if name in NOTHING_TO_DO:
+        meaning, support = "Nothing here needs it.", Support.ACCEPTED
+    else:
+        meaning, support = "Not acted on yet.", Support.PLANNED
+    return Parameter(name, kind, default, meaning, "not yet", support=support)
 
 
 PARAMETERS = MappingProxyType(_joined(AREAS))
 
 TRANSPORT_SUFFIXES = MappingProxyType(
     {
-        "destination_concurrency_limit": "default_destination_concurrency_limit",
         "initial_destination_concurrency": "initial_destination_concurrency",
-        "destination_concurrency_positive_feedback": (
-            "default_destination_concurrency_positive_feedback"
-        ),
-        "destination_concurrency_negative_feedback": (
-            "default_destination_concurrency_negative_feedback"
-        ),
-        "destination_concurrency_failed_cohort_limit": (
-            "default_destination_concurrency_failed_cohort_limit"
-        ),
-        "destination_recipient_limit": "default_destination_recipient_limit",
-        "destination_rate_delay": "default_destination_rate_delay",
-        "transport_rate_delay": "default_transport_rate_delay",
-        "recipient_limit": "default_recipient_limit",
-        "extra_recipient_limit": "default_extra_recipient_limit",
-        "minimum_delivery_slots": "default_minimum_delivery_slots",
-        "delivery_slot_cost": "default_delivery_slot_cost",
-        "delivery_slot_discount": "default_delivery_slot_discount",
-        "delivery_slot_loan": "default_delivery_slot_loan",
         "time_limit": "command_time_limit",
+        **{
+            suffix: f"default_{suffix}"
+            for suffix in (
+                *("destination_concurrency_limit", "destination_concurrency_failed_cohort_limit"),
+                "destination_concurrency_positive_feedback",
+                "destination_concurrency_negative_feedback",
+                *("destination_recipient_limit", "destination_rate_delay", "transport_rate_delay"),
+                *("recipient_limit", "extra_recipient_limit"),
+                *("recipient_refill_limit", "recipient_refill_delay"),
+                *("minimum_delivery_slots", "delivery_slot_cost"),
+                *("delivery_slot_discount", "delivery_slot_loan"),
+            )
+        },
     }
 )
 """``NAME_suffix`` for a transport NAME of master.cf, and the parameter it falls back to."""

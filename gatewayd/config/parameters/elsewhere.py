@@ -65,29 +65,6 @@ POSTFIX_DEFAULTS = MappingProxyType(
         "bounce_size_limit": "50000",
         "bounce_template_file": "",
         "broken_sasl_auth_clients": "no",
-        "bsmtp_delivery_slot_cost": "$default_delivery_slot_cost",
-        "bsmtp_delivery_slot_discount": "$default_delivery_slot_discount",
-        "bsmtp_delivery_slot_loan": "$default_delivery_slot_loan",
-        "bsmtp_destination_concurrency_failed_cohort_limit": (
-            "$default_destination_concurrency_failed_cohort_limit"
-        ),
-        "bsmtp_destination_concurrency_limit": "$default_destination_concurrency_limit",
-        "bsmtp_destination_concurrency_negative_feedback": (
-            "$default_destination_concurrency_negative_feedback"
-        ),
-        "bsmtp_destination_concurrency_positive_feedback": (
-            "$default_destination_concurrency_positive_feedback"
-        ),
-        "bsmtp_destination_rate_delay": "$default_destination_rate_delay",
-        "bsmtp_destination_recipient_limit": "$default_destination_recipient_limit",
-        "bsmtp_extra_recipient_limit": "$default_extra_recipient_limit",
-        "bsmtp_initial_destination_concurrency": "$initial_destination_concurrency",
-        "bsmtp_minimum_delivery_slots": "$default_minimum_delivery_slots",
-        "bsmtp_recipient_limit": "$default_recipient_limit",
-        "bsmtp_recipient_refill_delay": "$default_recipient_refill_delay",
-        "bsmtp_recipient_refill_limit": "$default_recipient_refill_limit",
-        "bsmtp_time_limit": "$command_time_limit",
-        "bsmtp_transport_rate_delay": "$default_transport_rate_delay",
         "canonical_classes": "envelope_sender, envelope_recipient, header_sender, header_recipient",
         "canonical_maps": "",
         "cleanup_replace_stray_cr_lf": "yes",
@@ -114,6 +91,7 @@ POSTFIX_DEFAULTS = MappingProxyType(
         "debug_peer_level": "2",
         "debug_peer_list": "",
         "debugger_command": "",
+        "default_cache_db_type": "lmdb",
         "default_database_type": "hash",
         "default_delivery_slot_cost": "5",
         "default_delivery_slot_discount": "50",
@@ -170,30 +148,8 @@ POSTFIX_DEFAULTS = MappingProxyType(
         "enable_long_queue_ids": "no",
         "enable_original_recipient": "yes",
         "enable_threaded_bounces": "no",
-        "error_delivery_slot_cost": "$default_delivery_slot_cost",
-        "error_delivery_slot_discount": "$default_delivery_slot_discount",
-        "error_delivery_slot_loan": "$default_delivery_slot_loan",
-        "error_destination_concurrency_failed_cohort_limit": (
-            "$default_destination_concurrency_failed_cohort_limit"
-        ),
-        "error_destination_concurrency_limit": "$default_destination_concurrency_limit",
-        "error_destination_concurrency_negative_feedback": (
-            "$default_destination_concurrency_negative_feedback"
-        ),
-        "error_destination_concurrency_positive_feedback": (
-            "$default_destination_concurrency_positive_feedback"
-        ),
-        "error_destination_rate_delay": "$default_destination_rate_delay",
-        "error_destination_recipient_limit": "$default_destination_recipient_limit",
-        "error_extra_recipient_limit": "$default_extra_recipient_limit",
-        "error_initial_destination_concurrency": "$initial_destination_concurrency",
-        "error_minimum_delivery_slots": "$default_minimum_delivery_slots",
         "error_notice_recipient": "postmaster",
-        "error_recipient_limit": "$default_recipient_limit",
-        "error_recipient_refill_delay": "$default_recipient_refill_delay",
-        "error_recipient_refill_limit": "$default_recipient_refill_limit",
         "error_service_name": "error",
-        "error_transport_rate_delay": "$default_transport_rate_delay",
         "execution_directory_expansion_filter": (
             "1234567890!@%-_=+:,./abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
         ),
@@ -225,34 +181,11 @@ POSTFIX_DEFAULTS = MappingProxyType(
         "home_mailbox": "",
         "hopcount_limit": "50",
         "html_directory": "",
-        "ifmail_delivery_slot_cost": "$default_delivery_slot_cost",
-        "ifmail_delivery_slot_discount": "$default_delivery_slot_discount",
-        "ifmail_delivery_slot_loan": "$default_delivery_slot_loan",
-        "ifmail_destination_concurrency_failed_cohort_limit": (
-            "$default_destination_concurrency_failed_cohort_limit"
-        ),
-        "ifmail_destination_concurrency_limit": "$default_destination_concurrency_limit",
-        "ifmail_destination_concurrency_negative_feedback": (
-            "$default_destination_concurrency_negative_feedback"
-        ),
-        "ifmail_destination_concurrency_positive_feedback": (
-            "$default_destination_concurrency_positive_feedback"
-        ),
-        "ifmail_destination_rate_delay": "$default_destination_rate_delay",
-        "ifmail_destination_recipient_limit": "$default_destination_recipient_limit",
-        "ifmail_extra_recipient_limit": "$default_extra_recipient_limit",
-        "ifmail_initial_destination_concurrency": "$initial_destination_concurrency",
-        "ifmail_minimum_delivery_slots": "$default_minimum_delivery_slots",
-        "ifmail_recipient_limit": "$default_recipient_limit",
-        "ifmail_recipient_refill_delay": "$default_recipient_refill_delay",
-        "ifmail_recipient_refill_limit": "$default_recipient_refill_limit",
-        "ifmail_time_limit": "$command_time_limit",
-        "ifmail_transport_rate_delay": "$default_transport_rate_delay",
         "ignore_mx_lookup_error": "no",
         "ignore_srv_lookup_error": "no",
         "import_environment": (
-            "MAIL_CONFIG MAIL_DEBUG MAIL_LOGTAG TZ XAUTHORITY DISPLAY LANG=C "
-            "POSTLOG_SERVICE POSTLOG_HOSTNAME"
+            "MAIL_CONFIG MAIL_DEBUG MAIL_LOGTAG TZ XAUTHORITY DISPLAY LANG=C POSTLOG_SERVICE "
+            "POSTLOG_HOSTNAME"
         ),
         "in_flow_delay": "1s",
         "inet_interfaces": "all",
@@ -286,41 +219,24 @@ POSTFIX_DEFAULTS = MappingProxyType(
         "lmtp_data_init_timeout": "120s",
         "lmtp_data_xfer_timeout": "180s",
         "lmtp_defer_if_no_mx_address_found": "no",
-        "lmtp_delivery_slot_cost": "$default_delivery_slot_cost",
-        "lmtp_delivery_slot_discount": "$default_delivery_slot_discount",
-        "lmtp_delivery_slot_loan": "$default_delivery_slot_loan",
         "lmtp_delivery_status_filter": "$default_delivery_status_filter",
-        "lmtp_destination_concurrency_failed_cohort_limit": (
-            "$default_destination_concurrency_failed_cohort_limit"
-        ),
-        "lmtp_destination_concurrency_limit": "$default_destination_concurrency_limit",
-        "lmtp_destination_concurrency_negative_feedback": (
-            "$default_destination_concurrency_negative_feedback"
-        ),
-        "lmtp_destination_concurrency_positive_feedback": (
-            "$default_destination_concurrency_positive_feedback"
-        ),
-        "lmtp_destination_rate_delay": "$default_destination_rate_delay",
-        "lmtp_destination_recipient_limit": "$default_destination_recipient_limit",
         "lmtp_discard_lhlo_keyword_address_maps": "",
         "lmtp_discard_lhlo_keywords": "",
         "lmtp_dns_reply_filter": "",
         "lmtp_dns_resolver_options": "",
         "lmtp_dns_support_level": "",
         "lmtp_enforce_tls": "no",
-        "lmtp_extra_recipient_limit": "$default_extra_recipient_limit",
         "lmtp_fallback_relay": "",
         "lmtp_generic_maps": "",
         "lmtp_header_checks": "",
         "lmtp_host_lookup": "dns",
-        "lmtp_initial_destination_concurrency": "$initial_destination_concurrency",
         "lmtp_lhlo_name": "$myhostname",
         "lmtp_lhlo_timeout": "300s",
         "lmtp_line_length_limit": "998",
+        "lmtp_log_tls_feature_status": "yes",
         "lmtp_mail_timeout": "300s",
         "lmtp_mime_header_checks": "",
         "lmtp_min_data_rate": "500",
-        "lmtp_minimum_delivery_slots": "$default_minimum_delivery_slots",
         "lmtp_mx_address_limit": "5",
         "lmtp_mx_session_limit": "2",
         "lmtp_nested_header_checks": "",
@@ -333,10 +249,8 @@ POSTFIX_DEFAULTS = MappingProxyType(
         "lmtp_quote_rfc821_envelope": "yes",
         "lmtp_randomize_addresses": "yes",
         "lmtp_rcpt_timeout": "300s",
-        "lmtp_recipient_limit": "$default_recipient_limit",
-        "lmtp_recipient_refill_delay": "$default_recipient_refill_delay",
-        "lmtp_recipient_refill_limit": "$default_recipient_refill_limit",
         "lmtp_reply_filter": "",
+        "lmtp_requiretls_policy": "opportunistic",
         "lmtp_rset_timeout": "20s",
         "lmtp_sasl_auth_cache_name": "",
         "lmtp_sasl_auth_cache_time": "90d",
@@ -367,7 +281,9 @@ POSTFIX_DEFAULTS = MappingProxyType(
         "lmtp_tls_dkey_file": "$lmtp_tls_dcert_file",
         "lmtp_tls_eccert_file": "",
         "lmtp_tls_eckey_file": "$lmtp_tls_eccert_file",
+        "lmtp_tls_enable_rpk": "no",
         "lmtp_tls_enforce_peername": "yes",
+        "lmtp_tls_enforce_sts_mx_patterns": "yes",
         "lmtp_tls_exclude_ciphers": "",
         "lmtp_tls_fingerprint_cert_match": "",
         "lmtp_tls_fingerprint_digest": "${{$compatibility_level} <level {3.6} ? {md5} : {sha256}}",
@@ -391,99 +307,32 @@ POSTFIX_DEFAULTS = MappingProxyType(
         "lmtp_tls_verify_cert_match": "hostname",
         "lmtp_tls_wrappermode": "no",
         "lmtp_tlsrpt_enable": "no",
-        "lmtp_transport_rate_delay": "$default_transport_rate_delay",
+        "lmtp_tlsrpt_skip_reused_handshakes": "no",
+        "lmtp_tlsrpt_socket_name": "",
         "lmtp_use_tls": "no",
         "lmtp_xforward_timeout": "300s",
         "local_command_shell": "",
-        "local_delivery_slot_cost": "$default_delivery_slot_cost",
-        "local_delivery_slot_discount": "$default_delivery_slot_discount",
-        "local_delivery_slot_loan": "$default_delivery_slot_loan",
         "local_delivery_status_filter": "$default_delivery_status_filter",
-        "local_destination_concurrency_failed_cohort_limit": (
-            "$default_destination_concurrency_failed_cohort_limit"
-        ),
-        "local_destination_concurrency_limit": "2",
-        "local_destination_concurrency_negative_feedback": (
-            "$default_destination_concurrency_negative_feedback"
-        ),
-        "local_destination_concurrency_positive_feedback": (
-            "$default_destination_concurrency_positive_feedback"
-        ),
-        "local_destination_rate_delay": "$default_destination_rate_delay",
-        "local_destination_recipient_limit": "1",
-        "local_extra_recipient_limit": "$default_extra_recipient_limit",
         "local_header_rewrite_clients": "permit_inet_interfaces",
-        "local_initial_destination_concurrency": "$initial_destination_concurrency",
         "local_login_sender_maps": "static:*",
-        "local_minimum_delivery_slots": "$default_minimum_delivery_slots",
-        "local_recipient_limit": "$default_recipient_limit",
         "local_recipient_maps": "proxy:unix:passwd.byname $alias_maps",
-        "local_recipient_refill_delay": "$default_recipient_refill_delay",
-        "local_recipient_refill_limit": "$default_recipient_refill_limit",
         "local_transport": "local:$myhostname",
-        "local_transport_rate_delay": "$default_transport_rate_delay",
         "luser_relay": "",
         "mail_name": "Postfix",
         "mail_owner": "postfix",
         "mail_release_date": "",
         "mail_spool_directory": "/var/mail",
-        "mail_version": "",
         "mailbox_command": "",
         "mailbox_command_maps": "",
         "mailbox_delivery_lock": "fcntl, dotlock",
         "mailbox_size_limit": "51200000",
         "mailbox_transport": "",
         "mailbox_transport_maps": "",
-        "maildrop_delivery_slot_cost": "$default_delivery_slot_cost",
-        "maildrop_delivery_slot_discount": "$default_delivery_slot_discount",
-        "maildrop_delivery_slot_loan": "$default_delivery_slot_loan",
-        "maildrop_destination_concurrency_failed_cohort_limit": (
-            "$default_destination_concurrency_failed_cohort_limit"
-        ),
-        "maildrop_destination_concurrency_limit": "$default_destination_concurrency_limit",
-        "maildrop_destination_concurrency_negative_feedback": (
-            "$default_destination_concurrency_negative_feedback"
-        ),
-        "maildrop_destination_concurrency_positive_feedback": (
-            "$default_destination_concurrency_positive_feedback"
-        ),
-        "maildrop_destination_rate_delay": "$default_destination_rate_delay",
-        "maildrop_destination_recipient_limit": "$default_destination_recipient_limit",
-        "maildrop_extra_recipient_limit": "$default_extra_recipient_limit",
-        "maildrop_initial_destination_concurrency": "$initial_destination_concurrency",
-        "maildrop_minimum_delivery_slots": "$default_minimum_delivery_slots",
-        "maildrop_recipient_limit": "$default_recipient_limit",
-        "maildrop_recipient_refill_delay": "$default_recipient_refill_delay",
-        "maildrop_recipient_refill_limit": "$default_recipient_refill_limit",
-        "maildrop_time_limit": "$command_time_limit",
-        "maildrop_transport_rate_delay": "$default_transport_rate_delay",
         "maillog_file": "",
         "maillog_file_compressor": "gzip",
+        "maillog_file_permissions": "0600",
         "maillog_file_prefixes": "/var, /dev/stdout",
         "maillog_file_rotate_suffix": "%Y%m%d-%H%M%S",
-        "mailman_delivery_slot_cost": "$default_delivery_slot_cost",
-        "mailman_delivery_slot_discount": "$default_delivery_slot_discount",
-        "mailman_delivery_slot_loan": "$default_delivery_slot_loan",
-        "mailman_destination_concurrency_failed_cohort_limit": (
-            "$default_destination_concurrency_failed_cohort_limit"
-        ),
-        "mailman_destination_concurrency_limit": "$default_destination_concurrency_limit",
-        "mailman_destination_concurrency_negative_feedback": (
-            "$default_destination_concurrency_negative_feedback"
-        ),
-        "mailman_destination_concurrency_positive_feedback": (
-            "$default_destination_concurrency_positive_feedback"
-        ),
-        "mailman_destination_rate_delay": "$default_destination_rate_delay",
-        "mailman_destination_recipient_limit": "$default_destination_recipient_limit",
-        "mailman_extra_recipient_limit": "$default_extra_recipient_limit",
-        "mailman_initial_destination_concurrency": "$initial_destination_concurrency",
-        "mailman_minimum_delivery_slots": "$default_minimum_delivery_slots",
-        "mailman_recipient_limit": "$default_recipient_limit",
-        "mailman_recipient_refill_delay": "$default_recipient_refill_delay",
-        "mailman_recipient_refill_limit": "$default_recipient_refill_limit",
-        "mailman_time_limit": "$command_time_limit",
-        "mailman_transport_rate_delay": "$default_transport_rate_delay",
         "mailq_path": "",
         "manpage_directory": "",
         "maps_rbl_domains": "",
@@ -536,10 +385,11 @@ POSTFIX_DEFAULTS = MappingProxyType(
         "mynetworks": "",
         "mynetworks_style": "${{$compatibility_level} <level {2} ? {subnet} : {host}}",
         "myorigin": "$myhostname",
-        "mysql_table_default": "",
-        "nbdb_enable": "no",
         "nested_header_checks": "$header_checks",
         "newaliases_path": "",
+        "non_bdb_migration_allow_root_prefixes": "",
+        "non_bdb_migration_allow_user_prefixes": "",
+        "non_bdb_migration_level": "disable",
         "non_empty_end_of_header_action": "fix_quietly",
         "non_fqdn_reject_code": "504",
         "non_smtpd_milters": "",
@@ -547,8 +397,8 @@ POSTFIX_DEFAULTS = MappingProxyType(
         "openssl_path": "openssl",
         "owner_request_special": "yes",
         "parent_domain_matches_subdomains": (
-            ""
-            "debug_peer_list,fast_flush_domains,mynetworks,permit_mx_backup_networks,qmqpd_authorized_clients,relay_domains,smtpd_access_maps"
+            "debug_peer_list,fast_flush_domains,mynetworks,permit_mx_backup_networks,qmqpd_au"
+            "thorized_clients,relay_domains,smtpd_access_maps"
         ),
         "permit_mx_backup_networks": "",
         "pickup_service_name": "pickup",
@@ -615,41 +465,38 @@ POSTFIX_DEFAULTS = MappingProxyType(
         "prepend_delivered_header": "command, file, forward",
         "process_id": "",
         "process_id_directory": "pid",
-        "process_name": "",
+        "process_name": "gatewayd",
         "propagate_unmatched_extensions": "canonical, virtual",
         "proxy_interfaces": "",
         "proxy_read_maps": (
-            "$local_recipient_maps $mydestination $virtual_alias_maps "
-            "$virtual_alias_domains $virtual_mailbox_maps $virtual_mailbox_domains "
-            "$relay_recipient_maps $relay_domains $canonical_maps $sender_canonical_maps "
-            "$recipient_canonical_maps $relocated_maps $transport_maps $mynetworks "
-            "$smtpd_sender_login_maps $sender_bcc_maps $recipient_bcc_maps "
-            "$smtp_generic_maps $lmtp_generic_maps $alias_maps "
-            "$smtpd_client_restrictions $smtpd_helo_restrictions "
+            "$local_recipient_maps $mydestination $virtual_alias_maps $virtual_alias_domains "
+            "$virtual_mailbox_maps $virtual_mailbox_domains $relay_recipient_maps "
+            "$relay_domains $canonical_maps $sender_canonical_maps $recipient_canonical_maps "
+            "$relocated_maps $transport_maps $mynetworks $smtpd_sender_login_maps "
+            "$sender_bcc_maps $recipient_bcc_maps $smtp_generic_maps $lmtp_generic_maps "
+            "$alias_maps $smtpd_client_restrictions $smtpd_helo_restrictions "
             "$smtpd_sender_restrictions $smtpd_relay_restrictions "
             "$smtpd_recipient_restrictions "
             "$address_verify_sender_dependent_default_transport_maps "
-            "$address_verify_sender_dependent_relayhost_maps "
-            "$address_verify_transport_maps $fallback_transport_maps "
-            "$lmtp_discard_lhlo_keyword_address_maps $lmtp_pix_workaround_maps "
-            "$lmtp_sasl_password_maps $lmtp_tls_policy_maps $mailbox_command_maps "
-            "$mailbox_transport_maps $postscreen_discard_ehlo_keyword_address_maps "
-            "$rbl_reply_maps $sender_dependent_default_transport_maps "
-            "$sender_dependent_relayhost_maps $smtp_discard_ehlo_keyword_address_maps "
-            "$smtp_pix_workaround_maps $smtp_sasl_password_maps $smtp_tls_policy_maps "
-            "$smtpd_discard_ehlo_keyword_address_maps $smtpd_milter_maps "
-            "$virtual_gid_maps $virtual_uid_maps $local_login_sender_maps "
-            "$postscreen_reject_footer_maps $smtpd_reject_footer_maps "
-            "$tls_server_sni_maps $tlsproxy_client_policy_maps "
+            "$address_verify_sender_dependent_relayhost_maps $address_verify_transport_maps "
+            "$fallback_transport_maps $lmtp_discard_lhlo_keyword_address_maps "
+            "$lmtp_pix_workaround_maps $lmtp_sasl_password_maps $lmtp_tls_policy_maps "
+            "$mailbox_command_maps $mailbox_transport_maps "
+            "$postscreen_discard_ehlo_keyword_address_maps $rbl_reply_maps "
+            "$sender_dependent_default_transport_maps $sender_dependent_relayhost_maps "
+            "$smtp_discard_ehlo_keyword_address_maps $smtp_pix_workaround_maps "
+            "$smtp_sasl_password_maps $smtp_tls_policy_maps "
+            "$smtpd_discard_ehlo_keyword_address_maps $smtpd_milter_maps $virtual_gid_maps "
+            "$virtual_uid_maps $local_login_sender_maps $postscreen_reject_footer_maps "
+            "$smtpd_reject_footer_maps $tls_server_sni_maps $tlsproxy_client_policy_maps "
             "$default_delivery_status_filter $lmtp_delivery_status_filter "
             "$lmtp_dns_reply_filter $lmtp_reply_filter $local_delivery_status_filter "
             "$pipe_delivery_status_filter $postscreen_command_filter "
             "$smtp_delivery_status_filter $smtp_dns_reply_filter $smtp_reply_filter "
-            "$smtpd_command_filter $smtpd_dns_reply_filter "
-            "$virtual_delivery_status_filter $body_checks $header_checks "
-            "$lmtp_body_checks $lmtp_header_checks $lmtp_mime_header_checks "
-            "$lmtp_nested_header_checks $milter_header_checks $mime_header_checks "
-            "$nested_header_checks $smtp_body_checks $smtp_header_checks "
+            "$smtpd_command_filter $smtpd_dns_reply_filter $virtual_delivery_status_filter "
+            "$body_checks $header_checks $lmtp_body_checks $lmtp_header_checks "
+            "$lmtp_mime_header_checks $lmtp_nested_header_checks $milter_header_checks "
+            "$mime_header_checks $nested_header_checks $smtp_body_checks $smtp_header_checks "
             "$smtp_mime_header_checks $smtp_nested_header_checks"
         ),
         "proxy_write_maps": (
@@ -684,89 +531,24 @@ POSTFIX_DEFAULTS = MappingProxyType(
         "reject_code": "554",
         "reject_tempfail_action": "defer_if_permit",
         "relay_clientcerts": "",
-        "relay_delivery_slot_cost": "$default_delivery_slot_cost",
-        "relay_delivery_slot_discount": "$default_delivery_slot_discount",
-        "relay_delivery_slot_loan": "$default_delivery_slot_loan",
-        "relay_destination_concurrency_failed_cohort_limit": (
-            "$default_destination_concurrency_failed_cohort_limit"
-        ),
-        "relay_destination_concurrency_limit": "$default_destination_concurrency_limit",
-        "relay_destination_concurrency_negative_feedback": (
-            "$default_destination_concurrency_negative_feedback"
-        ),
-        "relay_destination_concurrency_positive_feedback": (
-            "$default_destination_concurrency_positive_feedback"
-        ),
-        "relay_destination_rate_delay": "$default_destination_rate_delay",
-        "relay_destination_recipient_limit": "$default_destination_recipient_limit",
         "relay_domains": "${{$compatibility_level} <level {2} ? {$mydestination} : {}}",
         "relay_domains_reject_code": "554",
-        "relay_extra_recipient_limit": "$default_extra_recipient_limit",
-        "relay_initial_destination_concurrency": "$initial_destination_concurrency",
-        "relay_minimum_delivery_slots": "$default_minimum_delivery_slots",
-        "relay_recipient_limit": "$default_recipient_limit",
         "relay_recipient_maps": "",
-        "relay_recipient_refill_delay": "$default_recipient_refill_delay",
-        "relay_recipient_refill_limit": "$default_recipient_refill_limit",
         "relay_transport": "relay",
-        "relay_transport_rate_delay": "$default_transport_rate_delay",
         "relayhost": "",
         "relocated_maps": "",
         "remote_header_rewrite_domain": "",
         "require_home_directory": "no",
         "requiretls_enable": "yes",
+        "requiretls_esmtp_header": "yes",
+        "requiretls_redact_dsn": "yes",
         "reset_owner_alias": "no",
         "resolve_dequoted_address": "yes",
         "resolve_null_domain": "no",
         "resolve_numeric_domain": "no",
         "respectful_logging": "${{$compatibility_level} <level {3.6} ? {no} : {yes}}",
-        "retry_delivery_slot_cost": "$default_delivery_slot_cost",
-        "retry_delivery_slot_discount": "$default_delivery_slot_discount",
-        "retry_delivery_slot_loan": "$default_delivery_slot_loan",
-        "retry_destination_concurrency_failed_cohort_limit": (
-            "$default_destination_concurrency_failed_cohort_limit"
-        ),
-        "retry_destination_concurrency_limit": "$default_destination_concurrency_limit",
-        "retry_destination_concurrency_negative_feedback": (
-            "$default_destination_concurrency_negative_feedback"
-        ),
-        "retry_destination_concurrency_positive_feedback": (
-            "$default_destination_concurrency_positive_feedback"
-        ),
-        "retry_destination_rate_delay": "$default_destination_rate_delay",
-        "retry_destination_recipient_limit": "$default_destination_recipient_limit",
-        "retry_extra_recipient_limit": "$default_extra_recipient_limit",
-        "retry_initial_destination_concurrency": "$initial_destination_concurrency",
-        "retry_minimum_delivery_slots": "$default_minimum_delivery_slots",
-        "retry_recipient_limit": "$default_recipient_limit",
-        "retry_recipient_refill_delay": "$default_recipient_refill_delay",
-        "retry_recipient_refill_limit": "$default_recipient_refill_limit",
-        "retry_transport_rate_delay": "$default_transport_rate_delay",
         "rewrite_service_name": "rewrite",
         "sample_directory": "",
-        "scalemail-backend_delivery_slot_cost": "$default_delivery_slot_cost",
-        "scalemail-backend_delivery_slot_discount": "$default_delivery_slot_discount",
-        "scalemail-backend_delivery_slot_loan": "$default_delivery_slot_loan",
-        "scalemail-backend_destination_concurrency_failed_cohort_limit": (
-            "$default_destination_concurrency_failed_cohort_limit"
-        ),
-        "scalemail-backend_destination_concurrency_limit": "$default_destination_concurrency_limit",
-        "scalemail-backend_destination_concurrency_negative_feedback": (
-            "$default_destination_concurrency_negative_feedback"
-        ),
-        "scalemail-backend_destination_concurrency_positive_feedback": (
-            "$default_destination_concurrency_positive_feedback"
-        ),
-        "scalemail-backend_destination_rate_delay": "$default_destination_rate_delay",
-        "scalemail-backend_destination_recipient_limit": "$default_destination_recipient_limit",
-        "scalemail-backend_extra_recipient_limit": "$default_extra_recipient_limit",
-        "scalemail-backend_initial_destination_concurrency": "$initial_destination_concurrency",
-        "scalemail-backend_minimum_delivery_slots": "$default_minimum_delivery_slots",
-        "scalemail-backend_recipient_limit": "$default_recipient_limit",
-        "scalemail-backend_recipient_refill_delay": "$default_recipient_refill_delay",
-        "scalemail-backend_recipient_refill_limit": "$default_recipient_refill_limit",
-        "scalemail-backend_time_limit": "$command_time_limit",
-        "scalemail-backend_transport_rate_delay": "$default_transport_rate_delay",
         "send_cyrus_sasl_authzid": "no",
         "sender_bcc_maps": "",
         "sender_canonical_classes": "envelope_sender, header_sender",
@@ -800,41 +582,24 @@ POSTFIX_DEFAULTS = MappingProxyType(
         "smtp_data_init_timeout": "120s",
         "smtp_data_xfer_timeout": "180s",
         "smtp_defer_if_no_mx_address_found": "no",
-        "smtp_delivery_slot_cost": "$default_delivery_slot_cost",
-        "smtp_delivery_slot_discount": "$default_delivery_slot_discount",
-        "smtp_delivery_slot_loan": "$default_delivery_slot_loan",
         "smtp_delivery_status_filter": "$default_delivery_status_filter",
-        "smtp_destination_concurrency_failed_cohort_limit": (
-            "$default_destination_concurrency_failed_cohort_limit"
-        ),
-        "smtp_destination_concurrency_limit": "$default_destination_concurrency_limit",
-        "smtp_destination_concurrency_negative_feedback": (
-            "$default_destination_concurrency_negative_feedback"
-        ),
-        "smtp_destination_concurrency_positive_feedback": (
-            "$default_destination_concurrency_positive_feedback"
-        ),
-        "smtp_destination_rate_delay": "$default_destination_rate_delay",
-        "smtp_destination_recipient_limit": "$default_destination_recipient_limit",
         "smtp_discard_ehlo_keyword_address_maps": "",
         "smtp_discard_ehlo_keywords": "",
         "smtp_dns_reply_filter": "",
         "smtp_dns_resolver_options": "",
         "smtp_dns_support_level": "",
         "smtp_enforce_tls": "no",
-        "smtp_extra_recipient_limit": "$default_extra_recipient_limit",
         "smtp_fallback_relay": "$fallback_relay",
         "smtp_generic_maps": "",
         "smtp_header_checks": "",
         "smtp_helo_name": "$myhostname",
         "smtp_helo_timeout": "300s",
         "smtp_host_lookup": "dns",
-        "smtp_initial_destination_concurrency": "$initial_destination_concurrency",
         "smtp_line_length_limit": "998",
+        "smtp_log_tls_feature_status": "yes",
         "smtp_mail_timeout": "300s",
         "smtp_mime_header_checks": "",
         "smtp_min_data_rate": "500",
-        "smtp_minimum_delivery_slots": "$default_minimum_delivery_slots",
         "smtp_mx_address_limit": "5",
         "smtp_mx_session_limit": "2",
         "smtp_nested_header_checks": "",
@@ -848,10 +613,12 @@ POSTFIX_DEFAULTS = MappingProxyType(
         "smtp_quote_rfc821_envelope": "yes",
         "smtp_randomize_addresses": "yes",
         "smtp_rcpt_timeout": "300s",
-        "smtp_recipient_limit": "$default_recipient_limit",
-        "smtp_recipient_refill_delay": "$default_recipient_refill_delay",
-        "smtp_recipient_refill_limit": "$default_recipient_refill_limit",
         "smtp_reply_filter": "",
+        "smtp_requiretls_policy": (
+            "inline:{{${domain_to_ascii{$mydomain}}=opportunistic}, "
+            "{.${domain_to_ascii{$mydomain}}=opportunistic}, {localhost=opportunistic}}, "
+            "cidr:{{0.0.0.0/0 opportunistic}, {::/0 opportunistic}}, enforce"
+        ),
         "smtp_rset_timeout": "20s",
         "smtp_sasl_auth_cache_name": "",
         "smtp_sasl_auth_cache_time": "90d",
@@ -885,7 +652,9 @@ POSTFIX_DEFAULTS = MappingProxyType(
         "smtp_tls_dkey_file": "$smtp_tls_dcert_file",
         "smtp_tls_eccert_file": "",
         "smtp_tls_eckey_file": "$smtp_tls_eccert_file",
+        "smtp_tls_enable_rpk": "no",
         "smtp_tls_enforce_peername": "yes",
+        "smtp_tls_enforce_sts_mx_patterns": "yes",
         "smtp_tls_exclude_ciphers": "",
         "smtp_tls_fingerprint_cert_match": "",
         "smtp_tls_fingerprint_digest": "${{$compatibility_level} <level {3.6} ? {md5} : {sha256}}",
@@ -911,7 +680,6 @@ POSTFIX_DEFAULTS = MappingProxyType(
         "smtp_tlsrpt_enable": "no",
         "smtp_tlsrpt_skip_reused_handshakes": "no",
         "smtp_tlsrpt_socket_name": "",
-        "smtp_transport_rate_delay": "$default_transport_rate_delay",
         "smtp_use_tls": "no",
         "smtp_xforward_timeout": "300s",
         "smtpd_authorized_verp_clients": "$authorized_verp_clients",
@@ -924,6 +692,8 @@ POSTFIX_DEFAULTS = MappingProxyType(
         "smtpd_client_event_limit_exceptions": (
             "${smtpd_client_connection_limit_exceptions:$mynetworks}"
         ),
+        "smtpd_client_ipv4_prefix_length": "32",
+        "smtpd_client_ipv6_prefix_length": "84",
         "smtpd_client_message_rate_limit": "0",
         "smtpd_client_new_tls_session_rate_limit": "0",
         "smtpd_client_port_logging": "no",
@@ -941,15 +711,14 @@ POSTFIX_DEFAULTS = MappingProxyType(
         "smtpd_error_sleep_time": "1s",
         "smtpd_etrn_restrictions": "",
         "smtpd_expansion_filter": (
-            ""
-            "\\t\\40!\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\\\]^_`abcdefghijklmnopqrstuvwxyz{|}~"
+            "\\t\\40!\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\\\]^_`abcdefghij"
+            "klmnopqrstuvwxyz{|}~"
         ),
         "smtpd_forbid_bare_newline": "no",
         "smtpd_forbid_bare_newline_exclusions": "$mynetworks",
         "smtpd_forbid_bare_newline_reject_code": "550",
         "smtpd_forbid_unauth_pipelining": "no",
         "smtpd_forbidden_commands": "CONNECT GET POST regexp:{{/^[^A-Z]/ Bogus}}",
-        "smtpd_forbidden_unauth_pipelining": "",
         "smtpd_hard_error_limit": "${stress?{1}:{20}}",
         "smtpd_helo_required": "no",
         "smtpd_helo_restrictions": "",
@@ -981,6 +750,7 @@ POSTFIX_DEFAULTS = MappingProxyType(
         "smtpd_recipient_limit": "1000",
         "smtpd_recipient_overshoot_limit": "1000",
         "smtpd_recipient_restrictions": "",
+        "smtpd_reject_filter_maps": "",
         "smtpd_reject_footer": "",
         "smtpd_reject_footer_maps": "",
         "smtpd_reject_unlisted_recipient": "yes",
@@ -1026,6 +796,7 @@ POSTFIX_DEFAULTS = MappingProxyType(
         "smtpd_tls_eccert_file": "",
         "smtpd_tls_eckey_file": "$smtpd_tls_eccert_file",
         "smtpd_tls_eecdh_grade": "auto",
+        "smtpd_tls_enable_rpk": "no",
         "smtpd_tls_exclude_ciphers": "",
         "smtpd_tls_fingerprint_digest": "${{$compatibility_level} <level {3.6} ? {md5} : {sha256}}",
         "smtpd_tls_key_file": "$smtpd_tls_cert_file",
@@ -1045,6 +816,7 @@ POSTFIX_DEFAULTS = MappingProxyType(
         "smtpd_use_tls": "no",
         "smtputf8_autodetect_classes": "sendmail, verify",
         "smtputf8_enable": "${{$compatibility_level} <level {1} ? {no} : {yes}}",
+        "socketmap_max_reply_size": "100000",
         "soft_bounce": "no",
         "stale_lock_time": "500s",
         "stress": "",
@@ -1071,6 +843,7 @@ POSTFIX_DEFAULTS = MappingProxyType(
         "tls_eecdh_ultra_curve": "secp384r1",
         "tls_export_cipherlist": "aNULL:-aNULL:HIGH:MEDIUM:LOW:EXPORT:+RC4:@STRENGTH",
         "tls_fast_shutdown_enable": "yes",
+        "tls_ffdhe_auto_groups": "ffdhe2048 ffdhe3072",
         "tls_high_cipherlist": "aNULL:-aNULL:HIGH:@STRENGTH",
         "tls_legacy_public_key_fingerprints": "no",
         "tls_low_cipherlist": "aNULL:-aNULL:HIGH:MEDIUM:LOW:+RC4:@STRENGTH",
@@ -1123,6 +896,7 @@ POSTFIX_DEFAULTS = MappingProxyType(
         "tlsproxy_tls_eccert_file": "$smtpd_tls_eccert_file",
         "tlsproxy_tls_eckey_file": "$smtpd_tls_eckey_file",
         "tlsproxy_tls_eecdh_grade": "$smtpd_tls_eecdh_grade",
+        "tlsproxy_tls_enable_rpk": "$smtpd_tls_enable_rpk",
         "tlsproxy_tls_exclude_ciphers": "$smtpd_tls_exclude_ciphers",
         "tlsproxy_tls_fingerprint_digest": "$smtpd_tls_fingerprint_digest",
         "tlsproxy_tls_key_file": "$smtpd_tls_key_file",
@@ -1158,66 +932,119 @@ POSTFIX_DEFAULTS = MappingProxyType(
         "unverified_sender_reject_reason": "",
         "unverified_sender_tempfail_action": "$reject_tempfail_action",
         "use_srv_lookup": "",
-        "uucp_delivery_slot_cost": "$default_delivery_slot_cost",
-        "uucp_delivery_slot_discount": "$default_delivery_slot_discount",
-        "uucp_delivery_slot_loan": "$default_delivery_slot_loan",
-        "uucp_destination_concurrency_failed_cohort_limit": (
-            "$default_destination_concurrency_failed_cohort_limit"
-        ),
-        "uucp_destination_concurrency_limit": "$default_destination_concurrency_limit",
-        "uucp_destination_concurrency_negative_feedback": (
-            "$default_destination_concurrency_negative_feedback"
-        ),
-        "uucp_destination_concurrency_positive_feedback": (
-            "$default_destination_concurrency_positive_feedback"
-        ),
-        "uucp_destination_rate_delay": "$default_destination_rate_delay",
-        "uucp_destination_recipient_limit": "$default_destination_recipient_limit",
-        "uucp_extra_recipient_limit": "$default_extra_recipient_limit",
-        "uucp_initial_destination_concurrency": "$initial_destination_concurrency",
-        "uucp_minimum_delivery_slots": "$default_minimum_delivery_slots",
-        "uucp_recipient_limit": "$default_recipient_limit",
-        "uucp_recipient_refill_delay": "$default_recipient_refill_delay",
-        "uucp_recipient_refill_limit": "$default_recipient_refill_limit",
-        "uucp_time_limit": "$command_time_limit",
-        "uucp_transport_rate_delay": "$default_transport_rate_delay",
         "verp_delimiter_filter": "-=+",
         "virtual_alias_address_length_limit": "1000",
         "virtual_alias_domains": "$virtual_alias_maps",
         "virtual_alias_expansion_limit": "1000",
         "virtual_alias_maps": "$virtual_maps",
         "virtual_alias_recursion_limit": "1000",
-        "virtual_delivery_slot_cost": "$default_delivery_slot_cost",
-        "virtual_delivery_slot_discount": "$default_delivery_slot_discount",
-        "virtual_delivery_slot_loan": "$default_delivery_slot_loan",
         "virtual_delivery_status_filter": "$default_delivery_status_filter",
-        "virtual_destination_concurrency_failed_cohort_limit": (
-            "$default_destination_concurrency_failed_cohort_limit"
-        ),
-        "virtual_destination_concurrency_limit": "$default_destination_concurrency_limit",
-        "virtual_destination_concurrency_negative_feedback": (
-            "$default_destination_concurrency_negative_feedback"
-        ),
-        "virtual_destination_concurrency_positive_feedback": (
-            "$default_destination_concurrency_positive_feedback"
-        ),
-        "virtual_destination_rate_delay": "$default_destination_rate_delay",
-        "virtual_destination_recipient_limit": "$default_destination_recipient_limit",
-        "virtual_extra_recipient_limit": "$default_extra_recipient_limit",
         "virtual_gid_maps": "",
-        "virtual_initial_destination_concurrency": "$initial_destination_concurrency",
         "virtual_mailbox_base": "",
         "virtual_mailbox_domains": "$virtual_mailbox_maps",
         "virtual_mailbox_limit": "51200000",
         "virtual_mailbox_lock": "fcntl, dotlock",
         "virtual_mailbox_maps": "",
-        "virtual_minimum_delivery_slots": "$default_minimum_delivery_slots",
         "virtual_minimum_uid": "100",
-        "virtual_recipient_limit": "$default_recipient_limit",
-        "virtual_recipient_refill_delay": "$default_recipient_refill_delay",
-        "virtual_recipient_refill_limit": "$default_recipient_refill_limit",
         "virtual_transport": "virtual",
-        "virtual_transport_rate_delay": "$default_transport_rate_delay",
         "virtual_uid_maps": "",
     }
 )
+"""Names and defaults, unexpanded."""
+
+RAW = frozenset(
+    (
+        "command_execution_directory",
+        "default_rbl_reply",
+        "forward_path",
+        "luser_relay",
+        "mailbox_command",
+        "postscreen_expansion_filter",
+        "postscreen_reject_footer",
+        "smtpd_expansion_filter",
+        "smtpd_reject_footer",
+    )
+)
+"""Values in which ``$`` is left alone: something else expands them later."""
+
+NOTHING_TO_DO = frozenset(
+    (
+        "address_verify_service_name",
+        "anvil_status_update_time",
+        "application_event_drain_time",
+        "backwards_bounce_logfile_compatibility",
+        "berkeley_db_create_buffer_size",
+        "berkeley_db_read_buffer_size",
+        "biff",
+        "bounce_service_name",
+        "cleanup_service_name",
+        "command_directory",
+        "connection_cache_protocol_timeout",
+        "connection_cache_service_name",
+        "connection_cache_status_update_time",
+        "connection_cache_ttl_limit",
+        "daemon_directory",
+        "daemon_timeout",
+        "debugger_command",
+        "default_recipient_refill_delay",
+        "default_recipient_refill_limit",
+        "defer_service_name",
+        "dnsblog_service_name",
+        "dont_remove",
+        "error_service_name",
+        "flush_service_name",
+        "fork_attempts",
+        "fork_delay",
+        "hash_queue_depth",
+        "hash_queue_names",
+        "helpful_warnings",
+        "html_directory",
+        "in_flow_delay",
+        "ipc_idle",
+        "ipc_ttl",
+        "lmdb_map_size",
+        "mail_release_date",
+        "mailq_path",
+        "manpage_directory",
+        "max_idle",
+        "max_use",
+        "meta_directory",
+        "newaliases_path",
+        "non_bdb_migration_allow_root_prefixes",
+        "non_bdb_migration_allow_user_prefixes",
+        "non_bdb_migration_level",
+        "openssl_path",
+        "pickup_service_name",
+        "postlog_service_name",
+        "postlogd_watchdog_timeout",
+        "process_id",
+        "process_id_directory",
+        "process_name",
+        "proxy_read_maps",
+        "proxy_write_maps",
+        "proxymap_service_name",
+        "proxywrite_service_name",
+        "qmgr_clog_warn_time",
+        "qmgr_daemon_timeout",
+        "qmgr_fudge_factor",
+        "qmgr_ipc_timeout",
+        "qmgr_message_recipient_minimum",
+        "queue_file_attribute_count_limit",
+        "queue_service_name",
+        "readme_directory",
+        "rewrite_service_name",
+        "sample_directory",
+        "sendmail_path",
+        "service_name",
+        "service_throttle_time",
+        "shlib_directory",
+        "showq_service_name",
+        "stale_lock_time",
+        "sun_mailtool_compatibility",
+        "tlsmgr_service_name",
+        "tlsproxy_service_name",
+        "trace_service_name",
+        "trigger_timeout",
+    )
+)
+"""What concerns Postfix's processes, files and helpers, of which gatewayd has none."""

@@ -1,12 +1,27 @@
 """Who we are, where things lie, how it's logged."""
 
-from gatewayd.config.parameters.parameter import choice, flag, number, seconds, text, words
+from gatewayd.config.parameters.parameter import (
+    choice,
+    flag,
+    networks,
+    number,
+    path,
+    planned,
+    seconds,
+    text,
+    words,
+)
 
 ROWS = (
-    text("compatibility_level", "3.12", "Which of Postfix's defaults hold: those of this level."),
-    text("myhostname", None, "This host's name on the Internet; by default the machine's own."),
-    text("mydomain", None, "The domain of myhostname: by default all but its first label."),
-    text("myorigin", "$myhostname", "The domain that an address without one gets."),
+    text(
+        "compatibility_level",
+        "3.12",
+        "What ${{$compatibility_level} <level {3.6}?…} compares; our defaults stay the newest.",
+        minimum=1,
+    ),
+    text("myhostname", None, "This host's name on the Internet; by default the machine's own.", 1),
+    text("mydomain", None, "The domain of myhostname: by default all but its first label.", 1),
+    text("myorigin", "$myhostname", "The domain that an address without one gets.", 1),
     words(
         "mydestination",
         "$myhostname, localhost.$mydomain, localhost",
@@ -14,8 +29,8 @@ ROWS = (
     ),
     words("inet_interfaces", "all", "Addresses to listen on: all, loopback-only, or a list."),
     words("inet_protocols", "all", "ipv4, ipv6, or all."),
-    words("proxy_interfaces", "", "Further addresses that reach us, through a proxy or NAT."),
-    words("mynetworks", None, "Clients that may send anywhere; by default by mynetworks_style."),
+    networks("proxy_interfaces", "", "Further addresses that reach us, through a proxy or NAT."),
+    networks("mynetworks", None, "Clients that may send anywhere; by default by mynetworks_style."),
     choice(
         "mynetworks_style",
         "host",
@@ -29,11 +44,11 @@ ROWS = (
         "Lists in which a domain stands for its subdomains, too.",
     ),
     text("config_directory", "/etc/gatewayd", "Where main.cf and master.cf are."),
-    text("queue_directory", "/var/spool/gatewayd", "Where the queue lies."),
-    text("data_directory", "/var/lib/gatewayd", "Where other state lies that outlives a restart."),
-    text("mail_owner", "gatewayd", "The user that the gateway runs as when started by root."),
+    path("queue_directory", "/var/spool/gatewayd", "Where the queue lies."),
+    path("data_directory", "/var/lib/gatewayd", "Where other state lies that outlives a restart."),
+    text("mail_owner", "gatewayd", "The user that the gateway runs as when started by root.", 1),
     text("setgid_group", "gatewayd", "The group whose members may leave mail in maildrop/."),
-    text("mail_name", "gatewayd", "The name in banners and Received: fields."),
+    text("mail_name", "gatewayd", "The name in banners and Received: fields.", 1),
     text("mail_version", "0.1.0", "The version, for those who want to show it."),
     text("multi_instance_name", "", "A name for this instance among several, for logs."),
     text("syslog_name", "gatewayd", "The first part of a log line's tag."),
@@ -46,20 +61,14 @@ ROWS = (
             *("local4", "local5", "local6", "local7"),
         ),
     ),
-    text("maillog_file", "", "A file to log to; empty: syslog; /dev/stderr: standard error."),
-    words("maillog_file_prefixes", "/var, /dev", "Folders that maillog_file may be in."),
+    path("maillog_file", "", "A file to log to; empty: syslog; /dev/stderr: standard error.", 0),
     number("default_process_limit", "100", "maxproc of services that don't say.", minimum=1),
     flag("soft_bounce", "no", "Turn every final refusal and bounce into a temporary one."),
-    words("recipient_delimiter", "", "Characters that part a user name from its extension."),
-    words(
-        "import_environment",
-        "MAIL_CONFIG MAIL_DEBUG MAIL_LOGTAG TZ XAUTHORITY DISPLAY LANG=C",
-        "Environment variables that the gateway keeps.",
-    ),
+    text("recipient_delimiter", "", "Characters that part a user name from its extension."),
     words("export_environment", "TZ MAIL_CONFIG LANG", "Those that commands get."),
     seconds("stop_time_limit", "30s", "Ours: how long an orderly stop waits for deliveries."),
-    text("control_socket", "$queue_directory/control.sock", "Ours: the operator's socket."),
-    text("pid_file", "$queue_directory/gatewayd.pid", "Ours: the running gateway's process ID."),
+    path("control_socket", "$queue_directory/control.sock", "Ours: the operator's socket."),
+    path("pid_file", "$queue_directory/gatewayd.pid", "Ours: the running gateway's process ID."),
     choice("maillog_format", "postfix", "Ours: how log lines look.", ("postfix", "json")),
     flag("maillog_debug", "no", "Ours: log what only developers want to know, too."),
     seconds("ipc_timeout", "3600s", "How long one part of the gateway waits for another."),
@@ -67,4 +76,12 @@ ROWS = (
     words("authorized_flush_users", "static:anyone", "Users who may flush the queue."),
     words("authorized_submit_users", "static:anyone", "Users who may run sendmail."),
     text("default_database_type", "lmdb", "The table type that postmap builds unless told."),
+    *planned(
+        words("maillog_file_prefixes", "/var, /dev", "Folders that maillog_file may be in."),
+        words(
+            "import_environment",
+            "MAIL_CONFIG MAIL_DEBUG MAIL_LOGTAG TZ XAUTHORITY DISPLAY LANG=C",
+            "Environment variables that the gateway keeps.",
+        ),
+    ),
 )
