@@ -115,8 +115,7 @@ def _part(piece: bytes, depth: int, default: bytes) -> bytes:
     # The CRLF before a delimiter belongs to it (RFC 2046 §5.1.1), not to the part.
     ending = b"\r\n" if piece.endswith(b"\r\n") else b""
     header, body = _split(piece[: len(piece) - len(ending)])
-    converted = _entity(_fields(header), body, depth + 1, default)
-    return converted.removesuffix(b"\r\n") + ending
+    return _entity(_fields(header), body, depth + 1, default) + ending
 
 
 def _quoted_printable(body: bytes) -> bytes:
