@@ -15,7 +15,15 @@ from gatewayd.config.networks import listening, networks_by_style
 from gatewayd.config.settings import Settings
 from gatewayd.errors import ConfigError, ConfigProblem
 
-__all__ = ["Configuration", "Files", "load", "make_settings", "read_files"]
+__all__ = [
+    "Configuration",
+    "Files",
+    "load",
+    "make_settings",
+    "read_files",
+    "read_services",
+    "services_of",
+]
 
 _SIZE_LIMIT = 8 << 20
 
@@ -82,6 +90,20 @@ def read_files(
     master = master_cf.parse(texts[1], paths[1], _process_limit(settings))
     settings.transports = frozenset(each.name for each in master.services if each.is_transport)
     return Files(main, master, settings)
+
+
+def read_services(directory: str) -> tuple[Service, ...]:
+    """The services of master.cf alone. Raises ConfigError."""
+    path = os.path.join(directory, "master.cf")
+    return services_of(_read(path), path)
+
+
+def services_of(text: str, path: str) -> tuple[Service, ...]:
+    """The services of a master.cf's text. Raises ConfigError."""
+    master = master_cf.parse(text, path)
+    if master.errors:
+        raise ConfigError(master.errors)
+    return master.services
 
 
 def make_settings(

@@ -16,7 +16,7 @@ from gatewayd.config.logical_lines import LogicalLine, logical_lines
 from gatewayd.config.main_cf import split_assignment
 from gatewayd.errors import ConfigProblem
 
-__all__ = ["INTERNAL", "MasterCf", "Service", "parse", "split_line", "ungrouped"]
+__all__ = ["INTERNAL", "TYPES", "MasterCf", "Service", "parse", "split_line", "ungrouped"]
 
 INTERNAL = frozenset(
     (
@@ -27,7 +27,7 @@ INTERNAL = frozenset(
 )
 """Commands of Postfix that no mail is routed to: all others are transports."""
 
-_TYPES = ("inet", "unix", "fifo", "pass", "unix-dgram")
+TYPES = ("inet", "unix", "fifo", "pass", "unix-dgram")
 _COLUMNS = 8
 _NUMBER = re.compile(r"[0-9]{1,9}\Z")
 _BLANKS = re.compile(r"[ \t\r\f\v]+")
@@ -123,8 +123,8 @@ def _service(line: LogicalLine, file: str, default_process_limit: int) -> Servic
         raise _Bad(f"a service has eight columns, this line has {len(words)}")
     columns = [word for word, _ in words[:_COLUMNS]]
     name, type_, private, unprivileged, chroot, wakeup, maxproc, command = columns
-    if type_ not in _TYPES:
-        raise _Bad(f'type "{type_}": one of {", ".join(_TYPES)} expected')
+    if type_ not in TYPES:
+        raise _Bad(f'type "{type_}": one of {", ".join(TYPES)} expected')
     arguments, overrides = _arguments(words[_COLUMNS:], line)
     return Service(
         name=name,
