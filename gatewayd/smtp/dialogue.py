@@ -414,7 +414,7 @@ class Dialogue:
         self, exchange: Exchange, stage: Stage, reply: ServerReply, events: list[Event]
     ) -> None:
         places: Iterable[int] = exchange.pending
-        if self._settings.lmtp and exchange.accepted > 1:
+        if self._settings.lmtp and exchange.accepted > 1 and not exchange.is_refused:
             # One answer for each recipient accepted, in their order (RFC 2033 §4.2).
             exchange.accepted -= 1
             self._expected.appendleft((exchange, stage, _LAST))

@@ -53,6 +53,7 @@ class MailServer:
     _has_chunks: bool = False
     _is_data: bool = False
     _is_silent: bool = False
+    _said_last: int = 0
 
     def greet(self) -> bytes:
         self._say("GREETING", "", f"220 {self.name} ESMTP")
@@ -65,8 +66,10 @@ class MailServer:
         return self._taken()
 
     def _taken(self) -> bytes:
-        out = "".join(f"{each}\r\n" for each in self._out)
+        said = self._out[: self._said_last] if self._is_silent else self._out
+        out = "".join(f"{each}\r\n" for each in said)
         self._out.clear()
+        self._said_last = 0
         return out.encode()
 
     def _step(self) -> bool:
@@ -85,18 +88,22 @@ class MailServer:
 
     def _say(self, verb: str, rest: str, friendly: str) -> bool:
         """Whether the answer was positive."""
+        if self.is_closed:
+            return False
         answer = self.answer(verb, rest) or friendly
         if answer == CLOSE:
             self.is_closed = True
             return False
         if answer == SILENCE:
+            # What was said before still arrives.
             self._is_silent = True
+            self._said_last = len(self._out)
         if self._is_silent:
             return False
         self._out.extend(answer.split("\n"))
-        if answer.startswith("421"):
+        if answer.startswith("421") or not answer[:3].isdigit():
             self.is_closed = True
-        return answer[0] in "23"
+        return answer.startswith("3" if verb == "DATA" else "2")
 
     def _command(self, text: str) -> None:
         verb, _, rest = text.partition(" ")
@@ -120,7 +127,7 @@ class MailServer:
             self._say(verb, rest, "250 2.0.0 Ok")
         elif verb == "QUIT":
             self._say(verb, rest, "221 2.0.0 Bye")
-            self.is_closed = True
+            self.is_closed = not self._is_silent
         else:
             self.mistakes.append(f"unknown command: {text!r}")
             self._out.append("500 5.5.2 What?")

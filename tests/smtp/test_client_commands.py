@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gatewayd.address import Address
@@ -121,6 +122,7 @@ def test_no_command_can_be_smuggled_in(bad: Address) -> None:
     assert caught.value.number is None
 
 
+@hypothesis_settings(deadline=None)
 @given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=30), st.text(max_size=30))
 def test_any_text_is_one_line(local: str, domain: str, orcpt: str, envid: str) -> None:
     """Whatever an envelope holds, a command is one line with one pair of angle brackets' end."""

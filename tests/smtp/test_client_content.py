@@ -9,6 +9,7 @@ import re
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gatewayd.smtp.conversion import convert_to_7bit
@@ -58,6 +59,7 @@ def test_no_end_of_data_between_bare_line_ends(trap: bytes, stuff: bool) -> None
     assert not re.search(rb"\r(?!\n)|(?<!\r)\n", sent)
 
 
+@hypothesis_settings(deadline=None)
 @given(OCTETS, st.lists(st.integers(0, 300), max_size=6), st.sampled_from([0, 20, 998]))
 def test_pieces_make_the_whole(content: bytes, cuts: list[int], limit: int) -> None:
     """However a content is cut into pieces, the same octets go out, and arrive."""
@@ -70,6 +72,7 @@ def test_pieces_make_the_whole(content: bytes, cuts: list[int], limit: int) -> N
     assert unstuffed(sent) == encoded(content, limit, stuff=False)
 
 
+@hypothesis_settings(deadline=None)
 @given(OCTETS, st.sampled_from([16, 20, 998]))
 def test_no_line_is_too_long(content: bytes, limit: int) -> None:
     """Folded lines keep to the limit, and nothing but line ends and blanks is added."""
@@ -204,6 +207,7 @@ def test_deep_nesting_ends() -> None:
     convert_to_7bit(message)
 
 
+@hypothesis_settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_any_body(octets: bytes) -> None:
     """Whatever a message holds, its text comes out as it was."""
@@ -216,6 +220,7 @@ def test_any_body(octets: bytes) -> None:
     assert decoded == octets
 
 
+@hypothesis_settings(deadline=None)
 @given(st.lists(st.sampled_from(MULTIPART.split(b"\r\n")), max_size=30))
 def test_any_structure(lines: list[bytes]) -> None:
     """Nothing that looks like MIME and isn't makes it fail."""

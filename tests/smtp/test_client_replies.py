@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gatewayd.smtp.replies import BadReply, ReplyReader, ServerReply
@@ -100,6 +101,7 @@ def test_text_is_printable_and_bounded() -> None:
     assert len(reply.text) <= 2048
 
 
+@hypothesis_settings(deadline=None)
 @given(st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=5))
 def test_any_octets(octets: bytes, cuts: list[int]) -> None:
     """Whatever comes is replies or BadReply, cut up or not."""

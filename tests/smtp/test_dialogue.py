@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gatewayd.smtp.client_settings import ClientSettings
@@ -612,6 +613,7 @@ _SCRIPT = (
 )
 
 
+@hypothesis_settings(deadline=None)
 @given(st.lists(st.integers(0, len(_SCRIPT)), max_size=12))
 def test_splitting_of_replies_does_not_matter(cuts: list[int]) -> None:
     """However the network cuts the server's octets, the events are the same."""

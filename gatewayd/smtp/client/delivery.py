@@ -86,6 +86,7 @@ class Delivery:
         self._kept: list[Attempt] = []
         self._reading: Attempt | None = None
         self._idling: Deferred[DeliveryRequest | None] | None = None
+        self._served = 0
         self._is_advancing = False
         self._is_over = False
 
@@ -143,6 +144,7 @@ class Delivery:
         self.trouble = outcome
         for exchange in settled:
             self._transacted(exchange)
+        self._is_over = True
         if self._idling is not None:
             self._idling.cancel()
         self._end()
@@ -380,7 +382,8 @@ class Delivery:
     def _transacted(self, exchange: Exchange) -> None:
         sending = self._sendings.pop(exchange)
         attempt = sending.attempt
-        use = self._dialogue.messages
+        self._served += 1
+        use = self._served
         connect = self._connection.setup_time if use == 1 else 0.0
         transmit = self._reactor.seconds() - sending.begun
         soft = False
