@@ -20,6 +20,7 @@ LINE_LIMIT = 8000
 """Characters of one text: what syslog daemons take, and room for any delivery's reason."""
 
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+_encode = json.JSONEncoder(default=str).encode
 _SEVERITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3}
 _PREFIXES = {"debug": "", "info": "", "warning": "warning: ", "error": "error: "}
 
@@ -124,7 +125,7 @@ class JsonLayout:
         }
         # ASCII escapes: not even a terminal that shows the file is reached by what's in it.
         if fields:
-            line = json.dumps({**fields, **words}, default=str)
+            line = _encode({**fields, **words})
             if len(line) <= 2 * LINE_LIMIT:
                 return line
-        return json.dumps(words)
+        return _encode(words)

@@ -41,6 +41,7 @@ _TWISTED = "gatewayd"
 
 
 @implementer(ILogObserver)
+@implementer(ILogObserver)
 class _Output:
     """An observer that writes each event's line to a sink, in batches."""
 
@@ -106,6 +107,7 @@ class _Output:
         self._sink.reopen()
 
 
+@implementer(ILogObserver)
 @implementer(ILogObserver)
 class _Early:
     """Keeps the latest events until it is known where they go."""
@@ -188,6 +190,7 @@ def _make(settings: LogSettings, owner: tuple[int, int] | None) -> tuple[Layout,
 
 
 @provider(ILogObserver)
+@provider(ILogObserver)
 def _observe_twisted(event: LogEvent) -> None:
     """Twisted's warnings and errors, unhandled ones of Deferreds included, become lines, too."""
     level = event.get("log_level")
@@ -204,6 +207,7 @@ def _observe_twisted(event: LogEvent) -> None:
         log.error(text)
 
 
+@implementer(ILogObserver)
 @implementer(ILogObserver)
 class Captured(list[str]):
     """Lines as ``program: text``, and the ``events`` they came from."""
