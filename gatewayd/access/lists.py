@@ -18,7 +18,7 @@ from gatewayd.status import Reply
 if TYPE_CHECKING:
     from gatewayd.config.settings import Settings
 
-__all__ = ["RestrictionList", "UnknownRestriction", "check_relay_guard", "reject_line"]
+__all__ = ["RestrictionList", "UnknownRestriction", "check_relay_guard", "reject_line", "softened"]
 
 log = MailLog("smtpd")
 
@@ -115,10 +115,15 @@ class RestrictionList:
                 if not asked.is_repeated:
                     log.info(reject_line("reject_warning", asked, verdict))
                 continue
-            if asked.defer_if_reject is not None and verdict.code >= 500:
-                return asked.defer_if_reject
-            return verdict
+            return softened(verdict, asked)
         return None
+
+
+def softened(refusal: Reply, asked: Inquiry) -> Reply:
+    """A final refusal made a temporary one if a list has asked for that (defer_if_reject)."""
+    if asked.defer_if_reject is not None and refusal.code >= 500:
+        return asked.defer_if_reject
+    return refusal
 
 
 def check_relay_guard(settings: Settings, lists: Iterable[RestrictionList]) -> None:

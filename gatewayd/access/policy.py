@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gatewayd.access.lists import RestrictionList, check_relay_guard
+from gatewayd.access.lists import RestrictionList, check_relay_guard, softened
 from gatewayd.access.recipients import RecipientLists
 from gatewayd.access.restriction import Environment, Inquiry, Stage
 from gatewayd.address import NULL, Address
@@ -189,14 +189,22 @@ class Policy:
             refusal = await restrictions.refusal(asked)
             if refusal is not None:
                 return refusal
-        return await self._unlisted(asked) or asked.defer_if_permit
+        if asked.defer_if_permit is not None:
+            return asked.defer_if_permit
+        refusal = await self._unlisted(asked)
+        return refusal if refusal is None else softened(refusal, asked)
 
     async def _early_refusal(self, asked: Inquiry) -> Reply | None:
-        """What the lists of earlier commands say: the last word if it was put off till now."""
+        """What the lists of earlier commands say, if that was put off till now.
+
+        If it was not, their refusals were given then; only a defer_if_permit is of interest.
+        """
         asked.is_repeated = not self._settings.delay_reject
         for restrictions in self._early:
+            if not _concerns(restrictions, asked):
+                continue
             refusal = await restrictions.refusal(asked)
-            if refusal is not None:
+            if refusal is not None and not asked.is_repeated:
                 return refusal
         asked.is_repeated = False
         return None
@@ -249,6 +257,8 @@ class Policy:
         if self._settings.delay_reject:
             lists = [self._lists.client, self._lists.helo, *lists]
         for restrictions in lists:
+            if not _concerns(restrictions, asked):
+                continue
             refusal = await restrictions.refusal(asked)
             if refusal is not None:
                 return refusal
@@ -262,6 +272,13 @@ class Policy:
         except TableError as error:
             return _unavailable(error, f"<{address}>")
         return refusal or Reply(252, "2.0.0", str(address))
+
+
+def _concerns(restrictions: RestrictionList, asked: Inquiry) -> bool:
+    """Whether there is anything yet that the list could judge: VRFY, say, has no sender."""
+    if restrictions.stage is Stage.HELO:
+        return bool(asked.peer.helo)
+    return restrictions.stage is not Stage.SENDER or asked.transaction is not None
 
 
 def _filled(*lists: RestrictionList) -> tuple[RestrictionList, ...]:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from gatewayd.access.policy import Policy
-from gatewayd.address import NULL
 from gatewayd.config.load import make_settings
 from gatewayd.config.main_cf import Assignment
 from gatewayd.config.settings import Settings
@@ -44,7 +43,7 @@ def settings_of(configuration: dict[str, str]) -> Settings:
         name: Assignment(name, value, "main.cf", line)
         for line, (name, value) in enumerate(configuration.items(), 1)
     }
-    return make_settings("/nowhere", assignments, "gw.test")
+    return make_settings("/nowhere", assignments, "postfix.test")
 
 
 class Flush:
@@ -111,7 +110,9 @@ class Asking:
         return refusal or "250"
 
     def _recipient(self, argument: str) -> Reply | str:
-        transaction = self.transaction or Transaction(NULL)
+        transaction = self.transaction
+        if transaction is None:
+            return "503 5.5.1 Error: need MAIL command"
         decided = answer(self.policy.recipient(self.peer, transaction, forward_path(argument)[0]))
         if isinstance(decided, Recipient):
             recipients = (*transaction.recipients, decided)

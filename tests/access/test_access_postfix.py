@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from contextlib import ExitStack
+from dataclasses import dataclass
 
 import pytest
 
 from tests.access.asking import Asking, make_policy
-from tests.postfix import Postfix, running
+from tests.peers import eventually, free_port, listens
+from tests.postfix import running
 
 _COMMON = {
-    "myhostname": "gw.test",
     "mydestination": "gw.test",
-    "inet_interfaces": "127.0.0.1",
     "relay_domains": "relay.test, list.test",
     "relay_recipient_maps": "inline:{@relay.test=x,ok@list.test=x}",
     "local_recipient_maps": "inline:{bob=x}",
     "virtual_alias_domains": "alias.test",
     "virtual_mailbox_domains": "mbox.test",
     "virtual_mailbox_maps": "inline:{m@mbox.test=x}",
-    "mynetworks": "192.0.2.0/24",
     "smtpd_relay_restrictions": "permit_mynetworks, reject_unauth_destination",
     "smtpd_peername_lookup": "no",
     "transport_maps": "inline:{{err@relay.test = error:5.2.1 it is gone}, ret@relay.test=retry:, "
     "err.relay.test=error:, disc@relay.test=discard:}",
     "fast_flush_domains": "relay.test",
 }
+_STRANGER = {"mynetworks": "192.0.2.0/24"}
 _FOR_POSTFIX = {
+    # No log: master can block on its own full log socket when it has many warnings.
+    "maillog_file": "",
     "smtpd_error_sleep_time": "0",
     "smtpd_soft_error_limit": "1000",
     "smtpd_hard_error_limit": "1000",
@@ -45,7 +47,7 @@ _NAMES = [
     *("HELO me.test.", "MAIL FROM:<>", "RCPT TO:<ok@list.test>", "RCPT TO:<bob@gw>", "RSET"),
     *("HELO [127.0.0.1]", "MAIL FROM:<u@[127.0.0.1]>", "RCPT TO:<x@[127.0.0.1]>", "RSET"),
     *("HELO 127.0.0.1", "MAIL FROM:<u@x>", "RCPT TO:<bob@gw.test>", "RSET"),
-    *("HELO a@b", "MAIL FROM:<u@x.test.>", "RCPT TO:<x@relay.test.>", "RCPT TO:<postmaster>"),
+    *("HELO a$b", "MAIL FROM:<u@x.test.>", "RCPT TO:<x@relay.test.>", "RCPT TO:<postmaster>"),
 ]
 _RECIPIENTS = [
     *("EHLO me", "MAIL FROM:<a@b.c>"),
@@ -78,7 +80,14 @@ _RECIPIENTS = [
             "x@[192.0.2.1]",
         ]
     ),
-    *("RSET", "MAIL FROM:<a@1.2.3>", "MAIL FROM:<a@b..c>", "MAIL FROM:<-a@b.c>", "MAIL FROM:<a@b>"),
+    *(
+        "RSET",
+        "MAIL FROM:<a@1.2.3>",
+        "MAIL FROM:<a@b..c>",
+        "MAIL FROM:<-a@b.c>",
+        "MAIL FROM:<a@b>",
+        "RSET",
+    ),
     *("VRFY x@far.test", "VRFY bob@gw.test", "VRFY bob", "VRFY nobody@gw.test", "VRFY x@1.2.3"),
     *("ETRN relay.test", "ETRN far.test", "ETRN a.relay.test", "ETRN @relay.test"),
     *("ETRN #relay.test", "ETRN relay.test.", "ETRN [127.0.0.1]", "ETRN relay_.test"),
@@ -119,7 +128,8 @@ _DIALOGUES: dict[str, tuple[dict[str, str], list[str]]] = {
         },
         _RECIPIENTS,
     ),
-    "tables_broken": ({"transport_maps": "fail:x"}, _RECIPIENTS[:20]),
+    # Without its last ones, postmaster: it's taken by Postfix, which routes it later only.
+    "tables_broken": ({"transport_maps": "fail:x"}, _RECIPIENTS[:17]),
     "lists_broken": ({"relay_recipient_maps": "fail:x"}, _RECIPIENTS[:20]),
     "domains_broken": ({"relay_domains": "fail:x"}, _RECIPIENTS[:6]),
     "recipient_first": (
@@ -155,34 +165,62 @@ _DIALOGUES: dict[str, tuple[dict[str, str], list[str]]] = {
     ),
 }
 
-# What Postfix answers otherwise, on purpose. The session, not the policy, refuses the first; the
-# second would make a stranger's mistake in the table our bounce.
 _SUCCESS = ("2", "3")
+
+# What trivial-rewrite reads is the same for all smtpd services of an instance.
+_SHARED = ("transport_maps", "relay_domains", "show_user_unknown_table_name")
+
+
+@dataclass(frozen=True)
+class Service:
+    """One smtpd of an instance, with parameters of its own."""
+
+    port: int
+    extra: dict[str, str]
+
+    def __str__(self) -> str:
+        overrides = "".join(f" -o {{ {name} = {value} }}" for name, value in self.extra.items())
+        return f"127.0.0.1:{self.port} inet n - n - - smtpd{overrides}\n"
 
 
 @pytest.fixture(scope="module")
-def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Postfix]]:
-    """Starts Postfix with a configuration; the one before is stopped."""
-    current: list[tuple[object, Postfix]] = []
-    contexts = []
+def port_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], int]]:
+    """The port of the smtpd that is configured as a dialogue needs it.
 
-    def start(name: str, extra: dict[str, str]) -> Postfix:
-        while contexts:
-            contexts.pop().__exit__(None, None, None)
-        root: Path = tmp_path_factory.mktemp("postfix")
-        contexts.append(running(root, _COMMON | _FOR_POSTFIX | extra))
-        return contexts[-1].__enter__()
+    An instance is started when the first dialogue asks for it, with an smtpd for each dialogue
+    that shares its tables.
+    """
+    services: dict[str, Service] = {}
+    with ExitStack() as stack:
 
-    yield start
-    assert not current
-    while contexts:
-        contexts.pop().__exit__(None, None, None)
+        def get(name: str) -> int:
+            if name not in services:
+                shared = _shared(name)
+                group = {
+                    each: Service(free_port(), _STRANGER | extra)
+                    for each, (extra, _) in _DIALOGUES.items()
+                    if _shared(each) == shared
+                }
+                settings = _COMMON | _FOR_POSTFIX | shared
+                lines = "".join(str(service) for service in group.values())
+                root = tmp_path_factory.mktemp("access")
+                stack.enter_context(running(root, settings, lines))
+                services.update(group)
+            return services[name].port
+
+        yield get
+
+
+def _shared(name: str) -> dict[str, str]:
+    extra, _ = _DIALOGUES[name]
+    return {key: extra[key] for key in _SHARED if key in extra}
 
 
 def _dialogue(port: int, commands: list[str]) -> list[str]:
     """The replies to each command; of many lines only the last."""
     replies = []
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+    eventually(lambda: listens(port), "smtpd listening")
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         stream = connection.makefile("rb")
         _reply(stream)
         for command in commands:
@@ -206,14 +244,15 @@ def _comparable(command: str, reply: str) -> str:
 
 
 @pytest.mark.parametrize("name", _DIALOGUES)
-def test_answers_as_postfix_does(instance: Callable[..., Postfix], name: str) -> None:
+def test_answers_as_postfix_does(port_of: Callable[[str], int], name: str) -> None:
     """Codes, status codes and texts are the same, command by command."""
     extra, commands = _DIALOGUES[name]
-    theirs = _dialogue(instance(name, extra).port, commands)
-    asking = Asking(make_policy(_COMMON | extra))
+    theirs = _dialogue(port_of(name), commands)
+    asking = Asking(make_policy(_COMMON | _STRANGER | extra))
     ours = [asking.tell(command) for command in commands]
-    compared = [
-        (command, _comparable(command, our), _comparable(command, their))
+    different = [
+        f"{command}: {our} | Postfix: {their}"
         for command, our, their in zip(commands, ours, theirs, strict=True)
+        if _comparable(command, our) != _comparable(command, their)
     ]
-    assert [(c, our) for c, our, _ in compared] == [(c, their) for c, _, their in compared]
+    assert not different
