@@ -41,7 +41,6 @@ _TWISTED = "gatewayd"
 
 
 @implementer(ILogObserver)
-@implementer(ILogObserver)
 class _Output:
     """An observer that writes each event's line to a sink, in batches."""
 
@@ -107,7 +106,6 @@ class _Output:
         self._sink.reopen()
 
 
-@implementer(ILogObserver)
 @implementer(ILogObserver)
 class _Early:
     """Keeps the latest events until it is known where they go."""
@@ -190,7 +188,6 @@ def _make(settings: LogSettings, owner: tuple[int, int] | None) -> tuple[Layout,
 
 
 @provider(ILogObserver)
-@provider(ILogObserver)
 def _observe_twisted(event: LogEvent) -> None:
     """Twisted's warnings and errors, unhandled ones of Deferreds included, become lines, too."""
     level = event.get("log_level")
@@ -207,7 +204,6 @@ def _observe_twisted(event: LogEvent) -> None:
         log.error(text)
 
 
-@implementer(ILogObserver)
 @implementer(ILogObserver)
 class Captured(list[str]):
     """Lines as ``program: text``, and the ``events`` they came from."""
