@@ -66,7 +66,7 @@ class Check:
         if row is None and suffix is not None:
             row = PARAMETERS[TRANSPORT_SUFFIXES[suffix]]
         if row is None:
-            return None if name in self._referred else f"unknown parameter: {name}{_nearest(name)}"
+            return None if name in self._referred else f"unknown parameter: {name}{_hint(name)}"
         if row.support is Support.PLANNED:
             return f"{name} is not supported yet, ignored"
         return None
@@ -108,8 +108,13 @@ def _check_transport_value(settings: Settings, name: str, suffix: str) -> None:
         raise settings.error(name, str(problem)) from None
 
 
-def _nearest(name: str) -> str:
+def _hint(name: str) -> str:
+    """What may have been meant."""
     import difflib
+
+    for suffix in sorted(TRANSPORT_SUFFIXES, key=len, reverse=True):
+        if name.endswith(f"_{suffix}"):
+            return f" (master.cf has no transport {name.removesuffix(f'_{suffix}')})"
 
     near = difflib.get_close_matches(name[:100], PARAMETERS, 1, 0.75)
     return f" (did you mean {near[0]}?)" if near else ""

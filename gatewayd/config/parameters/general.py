@@ -51,6 +51,8 @@ ROWS = (
     text("mail_name", "gatewayd", "The name in banners and Received: fields.", 1),
     text("mail_version", "0.1.0", "The version, for those who want to show it."),
     text("multi_instance_name", "", "A name for this instance among several, for logs."),
+    text("service_name", "", "The service's name in master.cf, for $service_name in its -o."),
+    text("process_id", None, "The gateway's process ID, for $process_id."),
     text("syslog_name", "gatewayd", "The first part of a log line's tag."),
     choice(
         "syslog_facility",
