@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import time
 
@@ -29,7 +30,8 @@ class Direction:
         self.delay = delay
         self.free_at = 0.0
         self.octets = 0
-        self.first = self.last = 0.0
+        self.first = 0.0
+        self._carried: list[tuple[float, int]] = []
 
     def arrival(self, size: int) -> float:
         """When octets handed over now have all arrived at the far end."""
@@ -37,8 +39,14 @@ class Direction:
         self.first = self.first or now
         self.free_at = max(now, self.free_at) + size / self.rate
         self.octets += size
-        self.last = self.free_at
+        self._carried.append((self.free_at, self.octets))
         return self.free_at + self.delay
+
+    def seconds(self) -> float:
+        """From the first octet until all but a hundredth was carried: QUIT comes when it likes."""
+        enough = self.octets * 0.99
+        end = next((at for at, octets in self._carried if octets >= enough), self.first)
+        return end - self.first
 
     async def carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         """Move a connection's octets until its source ends."""
@@ -49,7 +57,7 @@ class Direction:
                 await underway.put((self.arrival(len(octets)), octets))
             await underway.put((time.monotonic() + self.delay, b""))
             await arriving
-        except (ConnectionError, asyncio.CancelledError):
+        except ConnectionError:
             arriving.cancel()
         finally:
             target.close()
@@ -95,8 +103,7 @@ class Line:
             {
                 "there": self.there.octets,
                 "back": self.back.octets,
-                "seconds": max(self.there.last, self.back.last)
-                - min(self.there.first or 1e18, self.back.first or 1e18),
+                "seconds": self.there.seconds(),
                 "rate": self.there.rate,
             }
         )
@@ -109,7 +116,9 @@ async def _serve(line: Line, port: int) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     async with server:
         await stopped.wait()
-    print(line.report(), flush=True)
+        print(line.report(), flush=True)
+        # Connections that are open still are of no interest any more.
+        os._exit(0)
 
 
 def main() -> None:
