@@ -1,0 +1,82 @@
+"""An SMTP server that keeps what it gets: for tests that must know each message."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.peers import free_port
+
+
+class MailSink:
+    """``messages`` are the contents received, as they came, dots unstuffed."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.messages: list[bytes] = []
+        self.envelopes: list[tuple[str, list[str]]] = []
+        self.extensions = ["PIPELINING", "8BITMIME", "DSN", "SIZE 0"]
+        self.answers: dict[str, str] = {}
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        sender, recipients = "", []
+        writer.write(b"220 sink.test ESMTP\r\n")
+        try:
+            while line := (await reader.readline()).decode("utf-8", "replace").strip():
+                verb = line.split(" ")[0].upper()
+                if verb in self.answers:
+                    writer.write(self.answers[verb].encode() + b"\r\n")
+                elif verb == "EHLO":
+                    lines = ["sink.test", *self.extensions]
+                    marks = ["-"] * (len(lines) - 1) + [" "]
+                    pairs = zip(marks, lines, strict=True)
+                    writer.write("".join(f"250{m}{t}\r\n" for m, t in pairs).encode())
+                elif verb == "DATA":
+                    writer.write(b"354 go on\r\n")
+                    await writer.drain()
+                    octets = await reader.readuntil(b"\r\n.\r\n")
+                    self.messages.append(octets[:-3].replace(b"\r\n..", b"\r\n."))
+                    self.envelopes.append((sender, recipients))
+                    writer.write(b"250 2.0.0 kept\r\n")
+                elif verb == "QUIT":
+                    writer.write(b"221 bye\r\n")
+                    break
+                else:
+                    if verb == "MAIL":
+                        sender, recipients = line, []
+                    elif verb == "RCPT":
+                        recipients = [*recipients, line]
+                    writer.write(b"250 ok\r\n")
+                await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            return
+        finally:
+            writer.close()
+
+
+@contextmanager
+def mail_sink(port: int | None = None) -> Iterator[MailSink]:
+    """A running sink, in a thread of its own."""
+    sink = MailSink(port or free_port())
+    loop = asyncio.new_event_loop()
+    ready = threading.Event()
+
+    async def run() -> None:
+        server = await asyncio.start_server(sink.serve, "127.0.0.1", sink.port, limit=1 << 26)
+        ready.set()
+        async with server:
+            await server.serve_forever()
+
+    task = loop.create_task(run())
+    task.add_done_callback(lambda _: loop.stop())
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    assert ready.wait(10)
+    try:
+        yield sink
+    finally:
+        loop.call_soon_threadsafe(task.cancel)
+        thread.join(10)
