@@ -9,7 +9,8 @@ In this order, as Postfix's cleanup does (postfix.md §11):
 
 1. our own trace header goes first;
 2. ``From `` lines at the very top (mbox) become X-Mailbox-Line fields;
-3. fields named in message_drop_headers vanish, Received fields are counted;
+3. blanks before a field's colon go, so that no two readers see different fields; fields named
+   in message_drop_headers vanish, Received fields are counted;
 4. the header ends at an empty line, or else before the first line that is no field, and then
    an empty line is put there;
 5. fields that are missing are added, where the client is one of ours.
@@ -30,6 +31,7 @@ __all__ = ["HeaderFilter", "HeaderRules", "TooManyHops", "header_field", "saniti
 # of a field, or one that continues it. Possessive: a line that was taken is never looked at twice.
 _LINES = re.compile(rb"(?:(?:[!-9;-~]++[ \t]*+:|[ \t])[^\n]*+\n)*+")
 _FIELD_START = re.compile(rb"[!-9;-~]+[ \t]*:")
+_BLANK_BEFORE_COLON = re.compile(rb"^([!-9;-~]+)[ \t]+:", re.MULTILINE)
 _FIELD_END = re.compile(rb"\n(?![ \t])")
 _MBOX_FROM = re.compile(rb">*From ")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
@@ -244,6 +246,8 @@ class HeaderFilter:
         """Complete fields, noted, without those to be dropped; our trace field before the first."""
         kept = [self._trace]
         self._trace = b""
+        if b" :" in block or b"\t:" in block:
+            block = _BLANK_BEFORE_COLON.sub(rb"\1:", block)
         at = 0
         for match in _interesting(self._rules.drop).finditer(block):
             name = match.group(1).lower()

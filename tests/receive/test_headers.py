@@ -56,7 +56,10 @@ def test_an_ordinary_message_passes_unchanged() -> None:
             b"X-Mailbox-Line: >From x\r\nX-Mailbox-Line: From y\r\n\r\n",
         ),
         (b"To: b\r\nFrom x\r\n", b"To: b\r\n\r\nFrom x\r\n"),
-        (b"To : b\r\n\r\n", b"To : b\r\n\r\n"),
+        (
+            b"To \t: b\r\nX : y : z\r\n a : b\r\n\r\nTo : b\r\n",
+            b"To: b\r\nX: y : z\r\n a : b\r\n\r\nTo : b\r\n",
+        ),
         (b": b\r\n", b"\r\n: b\r\n"),
         (b"A B: c\r\n", b"\r\nA B: c\r\n"),
         (b"\xc3\xa9: c\r\n", b"\r\n\xc3\xa9: c\r\n"),
