@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from gatewayd.errors import StoreError
+from gatewayd.errors import AddressSyntaxError, StoreError
 from gatewayd.interfaces import IIncomingContent, IQueueStore
 from gatewayd.maillog import MailLog
 from gatewayd.message import Envelope, NewMessage, Origin, QueuedMessage, Recipient
 from gatewayd.receive.headers import HeaderFilter, HeaderRules, TooManyHops
 from gatewayd.receive.trace import Host, missing_fields, received_field
+from gatewayd.routing.rewrite import RewriteRules, rewrite
 from gatewayd.smtp.ports import Refused
 from gatewayd.status import Reply
 
@@ -32,11 +33,15 @@ _TOO_BIG = Reply(552, "5.3.4", "Error: message file too big")
 
 @dataclass(frozen=True, slots=True)
 class IntakeSettings:
-    """The parameters of taking messages in. ``size_limit`` in octets; 0 is none."""
+    """The parameters of taking messages in. ``size_limit`` in octets; 0 is none.
+
+    ``rules`` complete the senders' addresses; recipients come rewritten.
+    """
 
     host: Host
     headers: HeaderRules = field(default_factory=HeaderRules)
     size_limit: int = 10240000
+    rules: RewriteRules | None = None
 
     @classmethod
     def from_settings(cls, settings: Settings) -> IntakeSettings:
@@ -51,6 +56,7 @@ class IntakeSettings:
                 undisclosed_recipients=settings.text("undisclosed_recipients_header"),
             ),
             size_limit=settings.number("message_size_limit"),
+            rules=RewriteRules.from_settings(settings),
         )
 
 
@@ -107,12 +113,23 @@ class StoreIntake:
 
     def begin(self, envelope: Envelope, recipients: tuple[Recipient, ...]) -> IncomingMessage:
         """Start a message. Raises StoreFull, StoreError."""
-        rules = self.settings.headers
-        completed = rules.always_add_missing or self._is_local(envelope.origin)
+        envelope = self._rewritten(envelope)
+        headers = self.settings.headers
+        completed = headers.always_add_missing or self._is_local(envelope.origin)
         missing = partial(missing_fields, self.settings.host, envelope.sender)
         return IncomingMessage(
             self.settings, self.arrivals, envelope, recipients, missing if completed else None
         )
+
+    def _rewritten(self, envelope: Envelope) -> Envelope:
+        """With a complete sender. One without sense was let in by nobody's rules: it stays."""
+        if self.settings.rules is None:
+            return envelope
+        try:
+            sender = rewrite(envelope.sender, self.settings.rules)
+        except AddressSyntaxError:
+            return envelope
+        return envelope if sender is envelope.sender else replace(envelope, sender=sender)
 
 
 class IncomingMessage:

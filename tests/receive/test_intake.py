@@ -17,6 +17,7 @@ from gatewayd.receive.headers import HeaderRules
 from gatewayd.receive.intake import Arrivals, IncomingMessage, IntakeSettings, StoreIntake
 from gatewayd.receive.internal import NoticeMaker
 from gatewayd.receive.trace import Host
+from gatewayd.routing.rewrite import RewriteRules
 from gatewayd.smtp.ports import Refused
 from tests.access.asking import OWN, answer, settings_of
 from tests.fakes.mail import FakeReport
@@ -113,6 +114,16 @@ class IntakeTests(SynchronousTestCase):
         incoming = self._begin()
         incoming.write(b"\r\nhi\r\n")
         assert b"Date:" not in self._stored(answer(incoming.commit()).queue_id)
+
+    def test_the_sender_is_completed(self) -> None:
+        """A bare user gets our origin; the null sender and what makes no sense stay."""
+        settings = IntakeSettings(Host("gw.test", "g"), rules=RewriteRules("origin.test"))
+        intake = StoreIntake(settings, self._arrivals())
+        for given, stored in (("ann", "ann@origin.test"), ("", ""), ("!x", "!x"), ("a@b.", "a@b")):
+            sender = parse_address(given)
+            incoming = intake.begin(Envelope(sender, origin=_ORIGIN), (_TO,))
+            incoming.write(b"\r\n")
+            assert str(answer(incoming.commit()).envelope.sender) == stored
 
     def test_a_message_over_the_limit_is_refused_and_forgotten(self) -> None:
         """552 when the limit is passed, and nothing is stored."""
