@@ -16,6 +16,8 @@ from gatewayd.errors import ConfigError, ConfigProblem
 
 __all__ = ["Check", "known_by_reference"]
 
+_HINTS = 50
+
 
 class Check:
     """What is wrong with settings and services: ``errors``, and ``warnings`` to be told only."""
@@ -23,6 +25,7 @@ class Check:
     def __init__(self, settings: Settings, services: Sequence[Service]) -> None:
         self.errors: dict[ConfigProblem, None] = {}
         self.warnings: dict[ConfigProblem, None] = {}
+        self._hints = _HINTS
         by_services = [
             Assignment(name, value, service.file, line)
             for service in services
@@ -66,10 +69,14 @@ class Check:
         if row is None and suffix is not None:
             row = PARAMETERS[TRANSPORT_SUFFIXES[suffix]]
         if row is None:
-            return None if name in self._referred else f"unknown parameter: {name}{_hint(name)}"
+            return None if name in self._referred else self._unknown(name)
         if row.support is Support.PLANNED:
             return f"{name} is not supported yet, ignored"
         return None
+
+    def _unknown(self, name: str) -> str:
+        self._hints -= 1  # looking for what was meant takes its time
+        return f"unknown parameter: {name}{_hint(name) if self._hints >= 0 else ''}"
 
 
 def known_by_reference(assignments: Iterable[Assignment], settings: Settings) -> frozenset[str]:

@@ -2,7 +2,9 @@
 
 To add one, write a row in the file of its area. A row's function gives its kind; the default is
 as it would stand in main.cf, so it may refer to others with ``$``. Names of Postfix keep
-Postfix's meaning and default; our own say "Ours:".
+Postfix's meaning and default; our own say "Ours:". What no code reads yet goes into
+``planned(…)``, what nothing here needs into ``accepted(…)``; a test compares that with the code.
+Then run ``make docs``.
 """
 
 from __future__ import annotations
