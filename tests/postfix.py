@@ -111,7 +111,10 @@ def write_config(root: Path, port: int, settings: Mapping[str, str], services: s
     """main.cf and master.cf of a private instance under ``root``/etc."""
     etc = root / "etc"
     etc.mkdir(parents=True, exist_ok=True)
-    main = _BASE.format(root=root) + "".join(f"{k} = {v}\n" for k, v in settings.items())
+    # Each name once: a name set twice makes every process warn, and the log may then block.
+    base = (line.split(" =", 1) for line in _BASE.format(root=root).strip().split("\n"))
+    merged = {**{name: value.strip() for name, value in base}, **settings}
+    main = "".join(f"{name} = {value}\n" for name, value in merged.items())
     (etc / "main.cf").write_text(main)
     (etc / "master.cf").write_text(_MASTER.format(port=port) + services)
     for name in ("postfix-files", "dynamicmaps.cf"):

@@ -99,8 +99,11 @@ def _start(configuration: Configuration) -> int:
         os.close(reading)
         _become_daemon(configuration, writing)
     os.close(writing)
-    with os.fdopen(reading, "rb") as answers:
-        answer = answers.read()
+    answer = b""
+    # Not until the end of file: a log on standard error keeps the pipe open in the daemon.
+    while not answer.endswith(_STARTED) and (octets := os.read(reading, 4096)):
+        answer += octets
+    os.close(reading)
     os.wait()
     if answer.endswith(_STARTED):
         return 0
