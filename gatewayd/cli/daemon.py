@@ -75,6 +75,9 @@ def _foreground(configuration: Configuration) -> int:
 
 def _run(configuration: Configuration, started: Any) -> int:
     """Run the gateway in this process until a signal ends it."""
+    from gatewayd.reactor import install
+
+    install()
     from twisted.internet import reactor
 
     from gatewayd.service import GatewayService

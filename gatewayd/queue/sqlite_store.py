@@ -87,6 +87,7 @@ class SqliteStore:
         self._number = 0
         self._numbers_end = 0
         self._taking_numbers = False
+        self._process = f"{os.getpid():x}"
         self._incoming = 0
         self._in_memory: dict[str, int] = {}
         self._memory = 0
@@ -130,7 +131,7 @@ class SqliteStore:
         """A place for a content. Raises StoreFull."""
         self._check_room()
         self._incoming += 1
-        name = f"{os.getpid():x}-{self._number:x}-{self._incoming:x}"
+        name = f"{self._process}-{self._number:x}-{self._incoming:x}"
         threshold = self._settings.file_threshold
         return IncomingContent(self._files, name, threshold, lambda: None)
 

@@ -80,10 +80,11 @@ class ContentDecoder:
         return octets
 
     def _lines(self, octets: bytes) -> bytes:
-        pairs = octets.count(b"\r\n")
-        if octets.count(b"\n") == pairs == octets.count(b"\r"):
+        rest = octets.replace(b"\r\n", b"")
+        bare_lf = b"\n" in rest
+        if not bare_lf and b"\r" not in rest:
             return octets
-        self.found_bare_lf = self.found_bare_lf or octets.count(b"\n") != pairs
+        self.found_bare_lf = self.found_bare_lf or bare_lf
         octets = octets.replace(b"\r\n", b"\n").replace(b"\r\n", b"\n")
         if self._replace_stray_cr:
             octets = octets.replace(b"\r", b" ")

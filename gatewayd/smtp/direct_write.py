@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.main import CONNECTION_DONE
+from twisted.python.failure import Failure
+
 __all__ = ["DirectWriter"]
 
 
@@ -19,9 +22,10 @@ class DirectWriter:
     transport, which buffers. Never for a transport that changes what it's given (TLS).
     """
 
-    __slots__ = ("_send", "_write")
+    __slots__ = ("_send", "_transport", "_write")
 
     def __init__(self, transport: Any) -> None:
+        self._transport = transport
         self._write = transport.write
         handle = transport.getHandle() if hasattr(transport, "getHandle") else None
         self._send = getattr(handle, "send", None)
@@ -38,3 +42,15 @@ class DirectWriter:
             self._send = None
             octets = octets[sent:]
         self._write(octets)
+
+    def lose_connection(self) -> None:
+        """End the connection once all is sent: at once, if the network has it already.
+
+        The transport would wait for another event to find that out.
+        """
+        transport = self._transport
+        if self._send is None or not transport.connected:
+            transport.loseConnection()
+            return
+        transport.stopReading()
+        transport.connectionLost(Failure(CONNECTION_DONE))

@@ -83,8 +83,8 @@ class OutgoingContent:
 
 
 def _without_strays(octets: bytes) -> bytes:
-    lines = octets.count(b"\r\n")
-    if octets.count(b"\n") == lines and octets.count(b"\r") == lines:
+    rest = octets.replace(b"\r\n", b"")
+    if b"\n" not in rest and b"\r" not in rest:
         return octets
     return _STRAY.sub(b" ", octets)
 

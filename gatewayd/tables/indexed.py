@@ -1,13 +1,16 @@
 """hash, btree, lmdb: an indexed file, ``SOURCE.lmdb``, that postmap builds from SOURCE.
 
 The file is replaced as a whole (renamed into place), never changed in place while it may be
-read. A look-up sees a replacement without any reload: it compares the file's status, which
-costs less than the look-up's other half.
+read. A look-up sees a replacement without any reload: it compares the file's status. Answers are
+remembered for a moment, since a burst of mail asks for the same few keys again and again; the
+mapping itself is never touched without a look at the file's status.
 """
 
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 
 from zope.interface import implementer
 
@@ -19,6 +22,10 @@ from gatewayd.tables.lmdb_file import DamagedFile, SharedFile
 
 __all__ = ["IndexedTable", "index_path"]
 
+_MEMORY_SECONDS = 0.1
+_MEMORY_KEYS = 1000
+"""How long answers are remembered, and how many."""
+
 log = MailLog("tables")
 
 
@@ -29,18 +36,34 @@ def index_path(source: str) -> str:
 
 @implementer(ILookupTable)
 class IndexedTable:
-    """An indexed file, opened at the first look-up."""
+    """An indexed file, opened at the first look-up. ``clock`` gives any clock's seconds."""
 
     fixed_string = True
 
-    def __init__(self, name: str, source: str) -> None:
+    def __init__(self, name: str, source: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.name = name
         self.path = index_path(source)
         self._source = source
+        self._clock = clock
         self._file: SharedFile | None = None
+        self._answers: dict[str, str | None] = {}
+        self._answered = 0.0
 
     async def lookup(self, key: str) -> str | None:
-        """The value. Raises TableError if the file is missing or damaged."""
+        """The value, at most a tenth of a second old.
+
+        Raises TableError if the file is missing or damaged.
+        """
+        answers, now = self._answers, self._clock()
+        if not 0 <= now - self._answered < _MEMORY_SECONDS or len(answers) >= _MEMORY_KEYS:
+            answers.clear()
+            self._answered = now
+        elif key in answers:
+            return answers[key]
+        value = answers[key] = self._read(key)
+        return value
+
+    def _read(self, key: str) -> str | None:
         octets = fold(key).encode("utf-8", "surrogateescape")
         try:
             status = os.stat(self.path)

@@ -373,13 +373,19 @@ def test_idle_connection_that_the_server_closes() -> None:
     assert line.log.lines == []
 
 
-def test_no_idling_before_any_mail() -> None:
-    """Who finds nothing to deliver leaves."""
+def test_idling_before_any_mail() -> None:
+    """What a connection was made for has gone by another one meanwhile: it waits for more."""
     server = MailServer()
     line = one_server(server)
     source = FakeSource(holds=True)
-    assert line.deliver(source).called
-    assert source.waits == []
+    lane = line.deliver(source)
+    assert source.waits == [2.0]
+    source.supply(request("Q1"))
+    line.pump()
+    assert outcome(source, "Q1").is_success
+    source.starve()
+    line.pump()
+    assert lane.called
     assert server.commands[-1] == "QUIT"
 
 

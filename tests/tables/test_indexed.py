@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import lmdb
 import pytest
+from twisted.internet.task import Clock
 
 from gatewayd.errors import TableError
 from gatewayd.maillog import capture
@@ -40,7 +42,30 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def table(source: Path) -> IndexedTable:
-    return IndexedTable(f"hash:{source}", str(source))
+    return unremembering(f"hash:{source}", str(source))
+
+
+def unremembering(name: str, source: str) -> IndexedTable:
+    """A table whose answers are too old by the next look-up."""
+    return IndexedTable(name, source, itertools.count().__next__)
+
+
+def test_answers_are_remembered_for_a_moment(source: Path) -> None:
+    """A burst of look-ups reads the file once; a replacement is seen a tenth of a second later."""
+    clock = Clock()
+    table = IndexedTable("", str(source), clock.seconds)
+    assert [ask(table, key) for key in ("key", "none")] == ["one", None]
+    build(source, key="new", none="now there")
+    clock.advance(0.09)
+    assert [ask(table, key) for key in ("key", "none")] == ["one", None]
+    clock.advance(0.02)
+    assert [ask(table, key) for key in ("key", "none")] == ["new", "now there"]
+    clock.advance(-5)
+    build(source, key="newer")
+    assert ask(table, "key") == "newer"
+    for number in range(2500):
+        ask(table, str(number))
+    assert len(table._answers) <= 1000
 
 
 def test_keys_are_folded(table: IndexedTable) -> None:
@@ -62,7 +87,7 @@ def test_shared(source: Path, table: IndexedTable) -> None:
     """Several users of one file, of its links too, and of its successor."""
     link = source.with_name("link")
     os.link(f"{source}.lmdb", f"{link}.lmdb")
-    others = [IndexedTable("", str(source)), IndexedTable("", str(link))]
+    others = [unremembering("", str(source)), unremembering("", str(link))]
     assert [ask(each, "key") for each in (table, *others)] == ["one"] * 3
     table.close()
     assert ask(others[0], "key") == "one"
@@ -121,17 +146,17 @@ def test_damaged(source: Path) -> None:
         damaged[place] ^= 1 << chance.randrange(8)
         path.write_bytes(damaged)
         with pytest.raises(TableError):
-            ask(IndexedTable("", str(source)), "key")
+            ask(unremembering("", str(source)), "key")
     path.write_bytes(b"text\n" * 5000)
     with pytest.raises(TableError):
-        ask(IndexedTable("", str(source)), "key")
+        ask(unremembering("", str(source)), "key")
 
 
 def test_folder_and_forbidden(tmp_path: Path) -> None:
     """A folder in the file's place is an error."""
     (tmp_path / "map.lmdb").mkdir()
     with pytest.raises(TableError):
-        ask(IndexedTable("", str(tmp_path / "map")), "key")
+        ask(unremembering("", str(tmp_path / "map")), "key")
 
 
 def test_postfix_file(tmp_path: Path) -> None:
@@ -142,7 +167,7 @@ def test_postfix_file(tmp_path: Path) -> None:
         transaction.put(b"key\0", b"value\0")
         transaction.put(b"bare", b"without")
     environment.close()
-    table = IndexedTable("", str(source))
+    table = unremembering("", str(source))
     assert (ask(table, "key"), ask(table, "bare")) == ("value", "without")
     table.close()
     assert dict(Builder(str(source)).entries()) == {"key": "value", "bare": "without"}
@@ -152,7 +177,7 @@ def test_growth(tmp_path: Path) -> None:
     """Many entries: the file is as large as it needs to be."""
     source = tmp_path / "map"
     build(source, **{f"user{n}@example.com": "x" * 50 for n in range(40000)})
-    table = IndexedTable("", str(source))
+    table = unremembering("", str(source))
     assert ask(table, "user39999@example.com") == "x" * 50
 
 

@@ -188,8 +188,7 @@ class Delivery:
         if self._idling is not None:
             return
         source, settings = self._source, self._settings
-        has_served = self._dialogue.messages > 0
-        if source is None or not settings.idle or not has_served or not self._may_take():
+        if source is None or not settings.idle or not self._may_take():
             self._end()
             return
         waiting = self._idling = source.wait(settings.idle)

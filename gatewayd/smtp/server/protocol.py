@@ -216,4 +216,4 @@ class SmtpdProtocol(Protocol):
         self._is_closing = True
         self._since = self.factory.reactor.seconds()
         self.transport.unregisterProducer()
-        self.transport.loseConnection()
+        self._writer.lose_connection()
