@@ -9,9 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.main import CONNECTION_DONE
-from twisted.python.failure import Failure
-
 __all__ = ["DirectWriter"]
 
 
@@ -43,14 +40,15 @@ class DirectWriter:
             octets = octets[sent:]
         self._write(octets)
 
-    def lose_connection(self) -> None:
+    def lose_connection(self, reason: Any) -> None:
         """End the connection once all is sent: at once, if the network has it already.
 
-        The transport would wait for another event to find that out.
+        The transport would wait for another event to find that out. ``reason`` is the Failure
+        for connectionLost().
         """
         transport = self._transport
         if self._send is None or not transport.connected:
             transport.loseConnection()
             return
         transport.stopReading()
-        transport.connectionLost(Failure(CONNECTION_DONE))
+        transport.connectionLost(reason)

@@ -216,4 +216,4 @@ class SmtpdProtocol(Protocol):
         self._is_closing = True
         self._since = self.factory.reactor.seconds()
         self.transport.unregisterProducer()
-        self._writer.lose_connection()
+        self._writer.lose_connection(connectionDone)
