@@ -20,6 +20,7 @@ _LAYERS: list[tuple[str, tuple[str, ...]]] = [
         (
             "gatewayd",
             "gatewayd.address",
+            "gatewayd.dates",
             "gatewayd.errors",
             "gatewayd.interfaces",
             "gatewayd.message",

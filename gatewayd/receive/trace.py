@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from functools import lru_cache
 
 from gatewayd.address import Address
+from gatewayd.dates import mail_date
 from gatewayd.message import Envelope, Origin, Recipient
 from gatewayd.receive.headers import header_field, sanitised
 
-__all__ = ["Host", "mail_date", "missing_fields", "received_field"]
-
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+__all__ = ["Host", "missing_fields", "received_field"]
 
 # What could end the HELO text early in the comment structure of the field, or forge more of it.
 _HELO_UNSAFE = re.compile(r'[^\x21-\x7e]|[<>()\\";@]')
@@ -32,20 +29,6 @@ class Host:
         self.name = name
         self.mail_name = mail_name
         self.by = f"by {name} ({mail_name})"
-
-
-@lru_cache(maxsize=4)
-def _date(second: int) -> str:
-    at = datetime.fromtimestamp(second, UTC).astimezone()
-    return (
-        f"{_DAYS[at.weekday()]}, {at.day:2d} {_MONTHS[at.month - 1]} {at.year:04d} "
-        f"{at:%H:%M:%S %z} ({at.tzname()})"
-    )
-
-
-def mail_date(now: float) -> str:
-    """POSIX seconds as RFC 5322 §3.3 writes a date, in local time."""
-    return _date(int(now))
 
 
 def received_field(

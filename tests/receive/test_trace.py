@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatewayd import dates
 from gatewayd.address import NULL, Address
+from gatewayd.dates import mail_date
 from gatewayd.message import Envelope, Origin, Recipient, Route
-from gatewayd.receive import trace
-from gatewayd.receive.trace import Host, mail_date, missing_fields, received_field
+from gatewayd.receive.trace import Host, missing_fields, received_field
 
 _HOST = Host("gw.test", "gatewayd")
 _NOW = 1_700_000_000.9
@@ -25,14 +26,14 @@ def _in_berlin() -> Iterator[None]:
     before = os.environ.get("TZ")
     os.environ["TZ"] = "Europe/Berlin"
     time.tzset()
-    trace._date.cache_clear()
+    dates._date.cache_clear()
     yield
     if before is None:
         del os.environ["TZ"]
     else:
         os.environ["TZ"] = before
     time.tzset()
-    trace._date.cache_clear()
+    dates._date.cache_clear()
 
 
 def _to(*originals: str) -> tuple[Recipient, ...]:
