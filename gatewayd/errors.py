@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gatewayd.status import Diagnostic
 
 __all__ = [
     "AddressSyntaxError",
@@ -71,17 +75,24 @@ class NexthopUnavailable(GatewayError):
 
     All that waits for it is deferred with ``status`` (RFC 3463, class 4) and ``text``, and the
     next hop counts as failed once. ``relay`` is what the log names as relay= (or "none");
-    ``remote_mta`` the host name for a report's Remote-MTA field, if one was reached.
+    ``remote_mta`` and ``diagnostic`` are for a report: who refused, and how, if anybody did.
     """
 
     def __init__(
-        self, status: str, text: str, *, relay: str = "none", remote_mta: str = ""
+        self,
+        status: str,
+        text: str,
+        *,
+        relay: str = "none",
+        remote_mta: str = "",
+        diagnostic: Diagnostic | None = None,
     ) -> None:
         super().__init__(text)
         self.status = status
         self.text = text
         self.relay = relay
         self.remote_mta = remote_mta
+        self.diagnostic = diagnostic
 
 
 class TransportBroken(GatewayError):

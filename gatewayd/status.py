@@ -48,7 +48,7 @@ class Action(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """A report's Diagnostic-Code field: type (``smtp``, ``x-unix``, ``X-Postfix``) and text."""
+    """A report's Diagnostic-Code field: type (``smtp``, ``x-unix``) and text."""
 
     kind: str
     text: str

@@ -229,5 +229,10 @@ class Lane:
 
 def _outcome(error: NexthopUnavailable) -> Outcome:
     return Outcome(
-        Action.DEFERRED, error.status, error.text, error.relay, remote_mta=error.remote_mta
+        Action.DEFERRED,
+        error.status,
+        error.text,
+        error.relay,
+        error.remote_mta,
+        error.diagnostic,
     )

@@ -6,6 +6,7 @@
     while there is one, then it waits    no SMTP at all; a greeting of 5xx unless configured
                                          otherwise: this host takes no mail, another may
 
+Only what a server said has it as its Remote-MTA (RFC 3464 §2.3.5); the rest are our own findings.
 soft_bounce makes all of it soft. A refusal of one RCPT is about that recipient, one of MAIL, DATA
 or the content about all that are left of the message, one before about whatever was to be sent.
 """
@@ -117,28 +118,28 @@ def connection_trouble(peer: Peer, stage: Stage, *, timed_out: bool) -> Outcome:
         text = f"conversation with {peer} timed out while {_WHILE[stage]}"
     else:
         text = f"lost connection with {peer} while {_WHILE[stage]}"
-    return Outcome(Action.DEFERRED, "4.4.2", text, peer.relay, peer.name)
+    return Outcome(Action.DEFERRED, "4.4.2", text, peer.relay)
 
 
 def protocol_trouble(peer: Peer, reason: str) -> Outcome:
     """The outcome of something that is no SMTP."""
     text = f"protocol error from host {peer}: {reason}"
-    return Outcome(Action.DEFERRED, "4.5.0", text, peer.relay, peer.name)
+    return Outcome(Action.DEFERRED, "4.5.0", text, peer.relay)
 
 
 def mail_loop(peer: Peer, nexthop: str, *, soft: bool = False) -> Outcome:
     """The outcome of a server with our own name."""
     text = f"mail for {nexthop} loops back to myself"
     if peer.best_mx and not soft:
-        return Outcome(Action.FAILED, "5.4.6", text, peer.relay, peer.name)
-    return Outcome(Action.DEFERRED, "4.4.6", text, peer.relay, peer.name)
+        return Outcome(Action.FAILED, "5.4.6", text, peer.relay)
+    return Outcome(Action.DEFERRED, "4.4.6", text, peer.relay)
 
 
 def unsuitable(peer: Peer, status: str, text: str, *, soft: bool = False) -> Outcome:
     """The outcome of mail that the server says, by its EHLO reply, it cannot take."""
     if soft:
-        return Outcome(Action.DEFERRED, f"4{status[1:]}", text, peer.relay, peer.name)
-    return Outcome(Action.FAILED, status, text, peer.relay, peer.name)
+        return Outcome(Action.DEFERRED, f"4{status[1:]}", text, peer.relay)
+    return Outcome(Action.FAILED, status, text, peer.relay)
 
 
 def unreadable(peer: Peer) -> Outcome:

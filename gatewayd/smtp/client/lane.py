@@ -125,5 +125,9 @@ class Lane:
                 self._source.done(request, answer_all(request, trouble))
             return
         raise NexthopUnavailable(
-            trouble.status, trouble.text, relay=trouble.relay, remote_mta=trouble.remote_mta
+            trouble.status,
+            trouble.text,
+            relay=trouble.relay,
+            remote_mta=trouble.remote_mta,
+            diagnostic=trouble.diagnostic,
         )
