@@ -22,7 +22,8 @@ from gatewayd.interfaces import ITransport
 from gatewayd.listeners import ListenAddress, listen_addresses
 from gatewayd.maillog import LogSettings
 from gatewayd.message import Origin, Route
-from gatewayd.notify.reports import Reports, ReportSettings
+from gatewayd.notify.reports import Reports
+from gatewayd.notify.settings import ReportSettings
 from gatewayd.queue.dispatch_settings import DispatchSettings
 from gatewayd.queue.schedule import TransportSettings
 from gatewayd.receive.intake import IntakeSettings

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from email.utils import formatdate
+from collections.abc import Iterable, Iterator
 
-from gatewayd.message import QueuedMessage, QueuedRecipient
+from gatewayd.address import Address
+from gatewayd.dates import mail_date
+from gatewayd.message import Notify, QueuedRecipient
+from gatewayd.notify.occasion import Occasion
+from gatewayd.notify.settings import ReportSettings
+from gatewayd.notify.text import folded, printable, reason
 from gatewayd.status import Action, Outcome
 
 __all__ = ["delivery_status", "field"]
 
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
-_LINE = 990
+_LONG = 990
+_FOLDED = 79
+_INDENT = 4
+_NAME_LIMIT = 40
+_NOT_IN_NAME = re.compile(r"[^A-Za-z0-9-]")
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
+_ORCPT = re.compile(r"([A-Za-z0-9-]+);(.+)", re.DOTALL)
+_XTEXT = re.compile(r"\+([0-9A-Fa-f]{2})")
+_UNICODE_XTEXT = re.compile(r"\\x\{([0-9A-Fa-f]{1,6})\}")
 _ACTIONS = {
     Action.DELIVERED: "delivered",
     Action.RELAYED: "relayed",
@@ -20,82 +31,105 @@ _ACTIONS = {
     Action.DEFERRED: "delayed",
     Action.FAILED: "failed",
 }
-_XTEXT = re.compile(r"\+([0-9A-F]{2})")
 
 
-def field(name: str, value: str) -> str:
-    """One header line, CRLF included. Control characters become blanks: none can end the line.
+def field(name: str, value: str, width: int = _LONG) -> str:
+    """One header field, CRLF included; nothing in ``value`` can end it.
 
-    Long values are folded at blanks, and cut where there are none.
+    It's folded at blanks to lines of ``width`` octets, at most 998 in any case.
     """
-    text = _UNSAFE.sub(" ", value).strip()
-    line = f"{name}: {text}"
-    lines: list[str] = []
-    while len(line.encode()) > _LINE:
-        cut = line.rfind(" ", 1, _LINE // 4)
-        cut = cut if cut > len(name) + 2 else _LINE // 4
-        lines.append(line[:cut].rstrip())
-        line = "    " + line[cut:].lstrip()
-    lines.append(line)
-    return "\r\n".join(lines) + "\r\n"
+    start = f"{name}: "
+    text = printable(value).strip(" ")
+    return start + folded(text, _INDENT, width, first=len(start), end="\r\n") + "\r\n"
 
 
-def delivery_status(
-    message: QueuedMessage,
-    results: Sequence[tuple[QueuedRecipient, Outcome]],
-    *,
-    kind: str,
-    host: str,
-    mail_name: str,
-    now: float,
-    retry_until: float,
-    smtputf8: bool,
-) -> str:
+def delivery_status(occasion: Occasion, settings: ReportSettings) -> str:
     """The part's content, CRLF line ends: fields of the message, then of each recipient."""
-    envelope = message.envelope
-    kind_of_address = "utf-8" if smtputf8 else "rfc822"
-    lines = [field("Reporting-MTA", f"dns; {host}")]
-    if envelope.envid:
-        lines.append(field("Original-Envelope-Id", _plain(envelope.envid)))
-    prefix = f"X-{mail_name[:1].upper()}{mail_name[1:]}"
-    lines.append(field(f"{prefix}-Queue-ID", message.queue_id))
-    lines.append(field(f"{prefix}-Sender", f"{kind_of_address}; {envelope.sender}"))
-    lines.append(field("Arrival-Date", formatdate(message.arrival, localtime=True)))
-    for queued, outcome in results:
-        lines.append("\r\n")
-        lines.extend(_recipient(queued, outcome, kind, now, retry_until, kind_of_address))
-    return "".join(lines)
+    writer = _Writer(occasion, settings)
+    blocks = [writer.message()]
+    blocks += [writer.recipient(queued, outcome) for queued, outcome in occasion.results]
+    return "\r\n".join("".join(block) for block in blocks)
 
 
-def _recipient(
-    queued: QueuedRecipient,
-    outcome: Outcome,
-    kind: str,
-    now: float,
-    retry_until: float,
-    kind_of_address: str,
-) -> Iterable[str]:
-    recipient = queued.recipient
-    yield field("Final-Recipient", f"{kind_of_address}; {recipient.address}")
-    if recipient.orcpt:
-        address_type, _, address = recipient.orcpt.partition(";")
-        yield field("Original-Recipient", f"{address_type};{_plain(address)}")
-    elif recipient.original:
-        yield field("Original-Recipient", f"{kind_of_address};{recipient.original}")
-    yield field("Action", "failed" if kind == "failed" else _ACTIONS[outcome.action])
-    yield field("Status", outcome.status)
-    if outcome.remote_mta:
-        yield field("Remote-MTA", f"dns; {outcome.remote_mta}")
-    diagnostic = outcome.diagnostic
-    if diagnostic is not None:
-        yield field("Diagnostic-Code", f"{diagnostic.kind}; {diagnostic.text}")
-    elif not outcome.is_success:
-        yield field("Diagnostic-Code", f"X-Postfix; {outcome.text}")
-    if kind == "delayed":
-        yield field("Last-Attempt-Date", formatdate(now, localtime=True))
-        yield field("Will-Retry-Until", formatdate(retry_until, localtime=True))
+class _Writer:
+    """Writes the blocks. Where ``_is_utf8`` is false they must be ASCII (RFC 3464 §2.1)."""
+
+    def __init__(self, occasion: Occasion, settings: ReportSettings) -> None:
+        self._occasion = occasion
+        self._settings = settings
+        self._is_utf8 = occasion.is_utf8
+        name = settings.mail_name[:_NAME_LIMIT]
+        self._ours = "X-" + _NOT_IN_NAME.sub("-", f"{name[:1].upper()}{name[1:]}")
+
+    def message(self) -> Iterator[str]:
+        message = self._occasion.message
+        envelope = message.envelope
+        host = self._settings.host
+        sender = envelope.sender or Address("MAILER-DAEMON", host)
+        yield self._field("Reporting-MTA", f"dns; {host}")
+        if envid := _decoded(envelope.envid).strip():
+            yield self._field("Original-Envelope-Id", envid)
+        yield self._field(f"{self._ours}-Queue-ID", message.queue_id)
+        yield self._field(f"{self._ours}-Sender", f"{_kind(sender)}; {sender}")
+        yield self._field("Arrival-Date", mail_date(message.arrival))
+
+    def recipient(self, queued: QueuedRecipient, outcome: Outcome) -> Iterator[str]:
+        event = self._occasion.event
+        address = queued.recipient.address
+        yield self._field("Final-Recipient", f"{_kind(address)}; {address}")
+        if original := self._original(queued):
+            yield self._field("Original-Recipient", original)
+        action = "failed" if event is Notify.FAILURE else _ACTIONS[outcome.action]
+        yield self._field("Action", action)
+        yield self._field("Status", outcome.status)
+        if outcome.remote_mta:
+            yield self._field("Remote-MTA", f"dns; {outcome.remote_mta}")
+        yield self._diagnostic(outcome)
+        if event is Notify.DELAY:
+            yield from self._times()
+
+    def _original(self, queued: QueuedRecipient) -> str:
+        """The recipient as its sender knows it: type and address."""
+        given = _ORCPT.fullmatch(queued.recipient.orcpt)
+        if given is None:
+            text = queued.recipient.original
+            return f"{'rfc822' if text.isascii() else 'utf-8'};{text}" if text else ""
+        kind, text = given.groups()
+        if kind.lower() != "utf-8":
+            return f"{kind};{_decoded(text)}"
+        if self._is_utf8:
+            return f"{kind};{_UNICODE_XTEXT.sub(_character, text)}"
+        return f"{kind};{_NOT_ASCII.sub(_in_ascii, text)}"
+
+    def _diagnostic(self, outcome: Outcome) -> str:
+        given = outcome.diagnostic
+        kind, text = (given.kind, given.text) if given else (self._ours, reason(outcome))
+        return self._field("Diagnostic-Code", f"{kind}; {text}", _FOLDED)
+
+    def _times(self) -> Iterable[str]:
+        occasion = self._occasion
+        yield self._field("Last-Attempt-Date", mail_date(occasion.now))
+        until = occasion.message.arrival + self._settings.lifetime
+        yield self._field("Will-Retry-Until", mail_date(until))
+
+    def _field(self, name: str, value: str, width: int = _LONG) -> str:
+        return field(name, value if self._is_utf8 else _NOT_ASCII.sub("?", value), width)
 
 
-def _plain(xtext: str) -> str:
-    """xtext decoded (RFC 3461 §4)."""
+def _kind(address: Address) -> str:
+    return "rfc822" if address.is_ascii else "utf-8"
+
+
+def _decoded(xtext: str) -> str:
+    """RFC 3461 §4."""
     return _XTEXT.sub(lambda found: chr(int(found[1], 16)), xtext)
+
+
+def _character(found: re.Match[str]) -> str:
+    """RFC 6533 §3; what is no character stays as it is."""
+    code = int(found[1], 16)
+    return chr(code) if code <= 0x10FFFF else found[0]
+
+
+def _in_ascii(character: re.Match[str]) -> str:
+    return f"\\x{{{ord(character[0]):X}}}"

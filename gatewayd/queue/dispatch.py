@@ -114,7 +114,7 @@ class Dispatcher:
         self._placing.configure(settings, self._transports)
         self._feed.interval = settings.queue_run_delay
         self._settler.backoff = settings.backoff
-        self._settler.original_limit = settings.bounce_size_limit
+        self._settler.original_limit = settings.original_limit
         self._room.limit(settings.active_limit, settings.recipient_limit)
 
     # For the rest of the gateway

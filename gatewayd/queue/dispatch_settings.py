@@ -17,6 +17,7 @@ __all__ = ["DispatchSettings"]
 class DispatchSettings:
     """Limits of what is active, and rules for all transports. Times are seconds.
 
+    ``original_limit``: octets of a message that reports are made from.
     ``double_bounce``: the address, local part and domain, that reports about reports come from;
     mail to it ends here.
     """
@@ -28,7 +29,7 @@ class DispatchSettings:
     transport_retry_time: float = 60.0
     defer_transports: frozenset[str] = frozenset()
     soft_bounce: bool = False
-    bounce_size_limit: int = 50000
+    original_limit: int = 102400
     double_bounce: tuple[str, str] = ("double-bounce", "")
 
     @classmethod
@@ -41,7 +42,9 @@ class DispatchSettings:
             transport_retry_time=max(1.0, settings.seconds("transport_retry_time")),
             defer_transports=frozenset(settings.words("defer_transports")),
             soft_bounce=settings.flag("soft_bounce"),
-            bounce_size_limit=max(1, settings.number("bounce_size_limit")),
+            original_limit=max(
+                settings.number("bounce_size_limit"), settings.number("header_size_limit")
+            ),
             double_bounce=(
                 settings.text("double_bounce_sender"),
                 settings.text("myhostname").lower(),

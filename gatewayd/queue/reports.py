@@ -19,9 +19,11 @@ Results = Sequence[tuple[QueuedRecipient, Outcome]]
 class ReportWriter(Protocol):
     """Decides who is told of what, and writes it (RFC 3461, RFC 3464).
 
-    ``original`` is the beginning of the message's content, up to bounce_size_limit octets.
-    Nothing is returned when nobody is to be told.
+    ``original`` is the beginning of the message's content: at least its header, and all of it up
+    to bounce_size_limit octets. Nothing is returned when nobody is to be told.
     """
+
+    def is_postmaster_notice(self, message: QueuedMessage) -> bool: ...
 
     def bounce(
         self, message: QueuedMessage, failures: Results, now: float, original: bytes | None

@@ -114,6 +114,11 @@ class Settler:
         reports: list[Report] = []
         if ending.failures:
             reports += self._reports.bounce(message, ending.failures, now, original)
+            if self._reports.is_postmaster_notice(message):
+                self._bounce_log.warning(
+                    f"{message.queue_id}: undeliverable postmaster notification discarded",
+                    queue_id=message.queue_id,
+                )
         if entry.successes:
             reports += self._reports.success(message, entry.successes, now, original)
         if ending.warn:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from gatewayd.address import NULL, Address
+from gatewayd.address import Address
 from gatewayd.interfaces import IQueueStore
 from gatewayd.maillog import MailLog
 from gatewayd.message import Envelope, MemoryContent, NewMessage, Recipient
 from gatewayd.receive.headers import HeaderFilter
 from gatewayd.receive.intake import IntakeSettings
-from gatewayd.receive.trace import received_field
+from gatewayd.receive.trace import missing_fields, received_field
 from gatewayd.routing.router import Router
 
 __all__ = ["Notice", "NoticeMaker"]
@@ -51,16 +51,18 @@ class NoticeMaker:
         self._clock = clock
 
     async def prepare(self, report: Notice) -> NewMessage:
-        """Routed, with a queue ID and a trace field. Raises TableError: not now."""
+        """Routed, with a queue ID, a trace field and a Message-Id. Raises TableError: not now."""
         now = self._clock()
-        resolution = await self._router.resolve(report.recipient, NULL)
+        resolution = await self._router.resolve(report.recipient, report.sender)
         recipients = (
             Recipient(resolution.address, resolution.route, original=str(report.recipient)),
         )
         queue_id = self._store.new_queue_id(now)
         envelope = Envelope(report.sender, smtputf8=report.smtputf8)
-        trace = received_field(self._settings.host, envelope, recipients, queue_id, now)
-        header = HeaderFilter(self._settings.headers, trace)
+        host = self._settings.host
+        trace = received_field(host, envelope, recipients, queue_id, now)
+        missing = missing_fields(host, report.sender, queue_id, now)
+        header = HeaderFilter(self._settings.headers, trace, missing)
         content = MemoryContent(header.feed(report.content) + header.finish())
         log.info(
             f"{queue_id}: message-id={header.message_id or '<>'}",

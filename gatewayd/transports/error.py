@@ -6,7 +6,7 @@ The service's name decides, as in Postfix's master.cf: ``retry`` defers, anythin
 from __future__ import annotations
 
 from gatewayd.interfaces import ITransport
-from gatewayd.status import Action, Diagnostic, Outcome, split_status
+from gatewayd.status import Action, Outcome, split_status
 from gatewayd.transport import TransportContext
 from gatewayd.transports.immediate import ImmediateTransport, refuse_arguments
 
@@ -24,12 +24,7 @@ def make(context: TransportContext) -> ITransport:
         status, text = split_status(nexthop, default)
         defers = is_retry or soft
         status = f"{'4' if defers else '5'}{status[1:]}"
-        reason = text or "Address is undeliverable"
-        return Outcome(
-            Action.DEFERRED if defers else Action.FAILED,
-            status,
-            reason,
-            diagnostic=Diagnostic("X-Postfix", reason),
-        )
+        action = Action.DEFERRED if defers else Action.FAILED
+        return Outcome(action, status, text or "Address is undeliverable")
 
     return ImmediateTransport(outcome_for)

@@ -11,6 +11,7 @@ from gatewayd.address import Address
 from gatewayd.message import Envelope, MemoryContent, NewMessage, QueuedMessage, Recipient, Route
 from gatewayd.queue.dispatch import Dispatcher
 from gatewayd.queue.dispatch_settings import DispatchSettings
+from gatewayd.queue.reports import ReportWriter
 from gatewayd.queue.schedule import TransportSettings
 from tests.fakes.mail import FakeReport, FakeReports, RecordedLog, mail
 from tests.fakes.queue_store import MemoryStore
@@ -20,12 +21,16 @@ START = 1_000_000.0
 
 
 class Dispatching:
-    """``transports`` are those of the configuration; more by transport settings."""
+    """``transports`` are those of the configuration; more by transport settings.
+
+    ``writer`` writes the reports in the place of ``reports``.
+    """
 
     def __init__(
         self,
         settings: DispatchSettings | None = None,
         transports: Mapping[str, FakeTransport] | None = None,
+        writer: ReportWriter | None = None,
         **limits: TransportSettings,
     ) -> None:
         self.clock = Clock()
@@ -42,7 +47,7 @@ class Dispatching:
             transports=self.transports,
             settings=settings or DispatchSettings(),
             transport_settings=limits,
-            reports=self.reports,
+            reports=writer or self.reports,
             prepare=self.prepare,
             resolve=self.resolve,
             reactor=self.clock,

@@ -87,6 +87,9 @@ class FakeReports:
         sender = message.envelope.sender
         return [FakeReport(NULL, sender, b"report\r\n", False, kind)] if sender else []
 
+    def is_postmaster_notice(self, message: QueuedMessage) -> bool:
+        return message.envelope.sender.local == "double-bounce"
+
     def bounce(
         self, message: QueuedMessage, failures: Results, now: float, original: bytes | None
     ) -> Sequence[FakeReport]:

@@ -67,6 +67,12 @@ def test_own_values(tmp_path: Path) -> None:
     assert backoff.warning == 4 * 3600
 
 
+def test_reports_are_made_from_whole_headers(tmp_path: Path) -> None:
+    """However little of a message's body may come back with them."""
+    small = configured(tmp_path, "bounce_size_limit = 10\nheader_size_limit = 5000\n")
+    assert DispatchSettings.from_settings(small.settings).original_limit == 5000
+
+
 def test_local_delivers_by_recipient(tmp_path: Path) -> None:
     """local's own defaults: one recipient, two at once."""
     local = transport(configured(tmp_path, ""), "local")

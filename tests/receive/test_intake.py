@@ -215,11 +215,12 @@ class IntakeTests(SynchronousTestCase):
         assert self.submitted == [queued]
 
     def test_notices_are_routed_and_traced(self) -> None:
-        """With our Received field, not yet put in the queue."""
+        """With our Received field and a Message-Id of their own, not yet put in the queue."""
         router = _router({"mydestination": "", "relayhost": "[smart.test]"})
         settings = IntakeSettings(Host("gw.test", "gatewayd"))
         maker = NoticeMaker(settings, self.store, router, lambda: _NOW)
-        content = b"From: m\r\nMessage-Id: <n>\r\n\r\nso sorry \xc3\xa9\r\n"
+        header, body = b"From: m\r\nDate: d\r\n", b"\r\nso sorry \xc3\xa9\r\n"
+        content = header + body
         report = FakeReport(Address("", ""), parse_address("u@far.test"), content, False, "notice")
         with capture() as log:
             message = answer(maker.prepare(report))
@@ -227,10 +228,11 @@ class IntakeTests(SynchronousTestCase):
         assert message.recipients[0].route == Route("smtp", "[smart.test]")
         stored = answer(message.content.read(0, 9999))
         assert stored.startswith(b"Received: by gw.test (gatewayd)\r\n\tid 00001; ")
-        assert stored.endswith(content)
+        made = b"Message-Id: <20010909014640.00001@gw.test>\r\n"
+        assert stored.endswith(header + made + body)
         assert message.has_8bit
         assert not message.envelope.sender
-        assert "cleanup: 00001: message-id=<n>" in log
+        assert "cleanup: 00001: message-id=<20010909014640.00001@gw.test>" in log
 
 
 async def _awaited(coroutine: Coroutine[Any, Any, QueuedMessage]) -> QueuedMessage:
