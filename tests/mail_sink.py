@@ -11,7 +11,10 @@ from tests.peers import free_port
 
 
 class MailSink:
-    """``messages`` are the contents received, as they came, dots unstuffed."""
+    """``messages`` are the contents received, as they came, dots unstuffed.
+
+    ``answers`` has replies to commands by how they begin, in upper case.
+    """
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -20,6 +23,13 @@ class MailSink:
         self.extensions = ["PIPELINING", "8BITMIME", "DSN", "SIZE 0"]
         self.answers: dict[str, str] = {}
 
+    def answer(self, command: str) -> str | None:
+        """What is set for the command."""
+        for start, answer in self.answers.items():
+            if command.startswith(start):
+                return answer
+        return None
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
         sender, recipients = "", []
@@ -27,13 +37,16 @@ class MailSink:
         try:
             while line := (await reader.readline()).decode("utf-8", "replace").strip():
                 verb = line.split(" ")[0].upper()
-                if verb in self.answers:
-                    writer.write(self.answers[verb].encode() + b"\r\n")
+                answer = self.answer(line.upper())
+                if answer is not None:
+                    writer.write(answer.encode() + b"\r\n")
                 elif verb == "EHLO":
                     lines = ["sink.test", *self.extensions]
                     marks = ["-"] * (len(lines) - 1) + [" "]
                     pairs = zip(marks, lines, strict=True)
                     writer.write("".join(f"250{m}{t}\r\n" for m, t in pairs).encode())
+                elif verb == "DATA" and not recipients:
+                    writer.write(b"554 5.5.1 no valid recipients\r\n")
                 elif verb == "DATA":
                     writer.write(b"354 go on\r\n")
                     await writer.drain()
