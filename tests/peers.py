@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,6 +44,18 @@ def require_root(why: str) -> None:
     """Skip visibly unless run as root (as CI is)."""
     if os.geteuid() != 0:
         pytest.skip(f"needs root: {why}")
+
+
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """A folder that other users reach, too; removed at the end.
+
+    Not one of pytest's: whenever another run of pytest begins it closes those to others.
+    """
+    with tempfile.TemporaryDirectory(prefix="gatewayd-test-", dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
 
 
 def free_port() -> int:

@@ -143,7 +143,7 @@ def running(
     started = subprocess.run(
         [program, "-c", str(instance.config), "start"], capture_output=True, text=True, check=False
     )
-    assert started.returncode == 0, started.stderr
+    assert started.returncode == 0, started.stderr or instance.log()
     try:
         eventually(lambda: listens(port), "Postfix's smtpd listening")
         yield instance

@@ -11,12 +11,12 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 from tests import postfix
 from tests.gateway_process import GatewayProcess, gateway
 from tests.mail_sink import MailSink, mail_sink
+from tests.peers import open_folder
 
 __all__ = ["Mail", "Received", "Side", "pair"]
 
@@ -150,16 +150,13 @@ def _path(command: str) -> str:
 
 @contextmanager
 def pair(
-    root: Path,
-    transport: str,
-    settings: Mapping[str, str] | None = None,
-    services: str = "",
+    transport: str, settings: Mapping[str, str] | None = None, services: str = ""
 ) -> Iterator[tuple[Side, Side]]:
     """(Postfix, gatewayd), running, with this transport table and these settings."""
     settings = {**_SETTINGS, **(settings or {})}
-    folder = root / "postfix"
-    folder.mkdir()
-    with mail_sink() as theirs, mail_sink() as ours:
+    with open_folder() as root, mail_sink() as theirs, mail_sink() as ours:
+        folder = root / "postfix"
+        folder.mkdir()
         for home in (theirs, ours):
             home.extensions.append("SMTPUTF8")
         (folder / "transport").write_text(transport + _home(theirs))

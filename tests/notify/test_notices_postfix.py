@@ -55,9 +55,9 @@ _LATER = (
 
 
 @pytest.fixture(scope="module")
-def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sides]:
+def sides() -> Iterator[Sides]:
     """Both, with all of the mail handed in."""
-    with pair(tmp_path_factory.mktemp("notices"), _TRANSPORT, _SETTINGS) as both:
+    with pair(_TRANSPORT, _SETTINGS) as both:
         for side in both:
             for mail in _LATER + _AT_ONCE:
                 side.send(mail)

@@ -109,7 +109,7 @@ _OURS_IS_BETTER = Mail("utf8-reply", ["<utf8@picky.test>"])
 
 
 @pytest.fixture(scope="module")
-def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sides]:
+def sides() -> Iterator[Sides]:
     """Both, with all of the mail handed in; what waits is force-expired."""
     with ExitStack() as stack:
         enter = stack.enter_context
@@ -151,8 +151,7 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sides]:
         transport += "coded.test error:5.7.9 closed, with a code\n"
         transport += "retry.test retry:4.2.9 later\ndiscard.test discard:thrown away\n"
         transport += "".join(f"text{n}.test error:{text}\n" for n, text in enumerate(_TEXTS))
-        root = tmp_path_factory.mktemp("reports")
-        both = enter(pair(root, transport, {"bounce_size_limit": "5000"}, _SERVICES))
+        both = enter(pair(transport, {"bounce_size_limit": "5000"}, _SERVICES))
         for side in both:
             for mail in (*_FAILING, *_DELIVERED, *_WAITING, _OURS_IS_BETTER):
                 side.send(mail)
