@@ -190,6 +190,8 @@ class _Reading:
 
     def _add(self, line: LogicalLine) -> None:
         text = line.text.strip()
+        if line.garbled:
+            raise RuleError("non-UTF-8 input")
         if line.orphan:
             raise RuleError("the line starts with white space, but continues nothing")
         if _ENDIF.match(text):

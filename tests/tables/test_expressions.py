@@ -211,6 +211,15 @@ def test_every_bad_line_is_named(tmp_path: Path) -> None:
         _table(tmp_path, "cidr", "10.0.0.0/8 x\n10.0.0.1/8 x\n")
 
 
+@pytest.mark.parametrize("kind", ["regexp", "pcre", "cidr"])
+def test_octets_that_are_no_text(tmp_path: Path, kind: str) -> None:
+    """A result in Latin-1 would get into routes and replies, which are text."""
+    path = tmp_path / "rules"
+    path.write_bytes(b"# \xfc is fine here\n/x/ OK\n/y/ error:5.1.1 ung\xfcltig\n")
+    with pytest.raises(ConfigError, match="rules:3: non-UTF-8 input"):
+        open_table(f"{kind}:{path}")
+
+
 def test_missing_file(tmp_path: Path) -> None:
     """A file that isn't there is an answer to nobody."""
     table = open_table(f"regexp:{tmp_path}/none")
