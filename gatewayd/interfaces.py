@@ -117,8 +117,9 @@ class IQueueStore(Interface):
     """The durable queue. Nothing outside gatewayd.queue knows what is behind it.
 
     Times are POSIX seconds. A message that was leased is in some dispatcher's hands and shows as
-    active; a lease ends by settle(), release(), or a restart. A Deferred that fails does so with
-    StoreError.
+    active; a lease ends by settle(), release(), or a restart. A message that cannot be read is set
+    aside (state corrupt), and so is one that the process has died of several times. A Deferred that
+    fails does so with StoreError.
     """
 
     def new_queue_id(now: float) -> str:
@@ -172,10 +173,13 @@ class IQueueStore(Interface):
         """Remove without notice to anyone. A leased one goes once its attempt ends."""
 
     def expire(selection: Selection) -> Deferred[int]:
-        """Mark to be returned to the sender after the next attempt."""
+        """Mark to be returned to the sender after the next attempt, which is due at once."""
 
     def requeue(selection: Selection) -> Deferred[int]:
-        """Make due now what is deferred; held messages are released from hold first."""
+        """Make due now what is deferred; held messages are released from hold first.
+
+        So are corrupt ones: the operator has repaired them, or wants them tried again.
+        """
 
     def reroute(routes: Mapping[str, Mapping[int, Route]]) -> Deferred[None]:
         """Replace routes: queue ID → recipient number → Route."""

@@ -6,6 +6,7 @@ commit that makes the message exist. A file whose message doesn't exist is remov
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,12 +19,16 @@ from zope.interface import implementer
 
 from gatewayd.errors import StoreError, StoreFull
 from gatewayd.interfaces import IIncomingContent
+from gatewayd.maillog import MailLog
 from gatewayd.message import Content, MemoryContent
 
 __all__ = ["ContentFiles", "FileContent", "IncomingContent", "StoredContent"]
 
+log = MailLog("queue")
+
 _UNWRITTEN_LIMIT = 1 << 18
 """Octets that may wait for the disk before the client is made to wait."""
+_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 
 
 class ContentFiles:
@@ -45,6 +50,13 @@ class ContentFiles:
         """Delete a content's file. Blocks."""
         with suppress(FileNotFoundError):
             os.unlink(self.path(name))
+
+    def remove_when_possible(self, name: str) -> None:
+        """Delete what belongs to nobody any more; if it can't be now, the next start does it."""
+        try:
+            self.remove(name)
+        except OSError as error:
+            log.warning(f"{_trouble(self.path(name), error)}; left for the next start")
 
     def sync_folder(self) -> None:
         """Make created and removed names durable. Blocks."""
@@ -85,13 +97,18 @@ def _read_piece(path: str, offset: int, length: int) -> bytes:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise StoreError(f"content file {path}: {error.strerror}") from None
+        raise _trouble(path, error) from None
+
+
+def _trouble(path: str, error: OSError) -> StoreError:
+    kind = StoreFull if error.errno in _FULL_ERRORS else StoreError
+    return kind(f"content file {path}: {error.strerror}")
 
 
 class StoredContent:
     """A content in the database, fetched whole when it's first read."""
 
-    __slots__ = ("_fetch", "_octets", "size")
+    __slots__ = ("_fetch", "size")
 
     def __init__(self, size: int, fetch: Callable[[], Deferred[bytes]]) -> None:
         self.size = size
@@ -107,7 +124,10 @@ class StoredContent:
 
 @implementer(IIncomingContent)
 class IncomingContent:
-    """A content that grows: in memory up to a threshold, then in a file."""
+    """A content that grows: in memory up to a threshold, then in a file.
+
+    ``check_room`` raises StoreFull when there's none for another file.
+    """
 
     def __init__(
         self, files: ContentFiles, name: str, threshold: int, check_room: Callable[[], None]
@@ -115,12 +135,12 @@ class IncomingContent:
         self.size = 0
         self._files = files
         self._name = name
-        self._path = files.path(name)
         self._threshold = threshold
         self._check_room = check_room
         self._pieces: list[bytes] = []
         self._waiting = 0
         self._descriptor = -1
+        self._is_begun = False
         self._writing = False
         self._failure: StoreError | None = None
         self._drained: list[Deferred[None]] = []
@@ -140,6 +160,9 @@ class IncomingContent:
         self._waiting += len(octets)
         if not self.in_file:
             return None
+        if not self._is_begun:
+            self._check_room()
+            self._is_begun = True
         self._begin_writing()
         if self._waiting <= _UNWRITTEN_LIMIT:
             return None
@@ -166,10 +189,10 @@ class IncomingContent:
         return waiter.addCallback(lambda _: self._files.in_thread(self._sync))
 
     def discard(self) -> None:
-        """Forget it; the file goes."""
+        """Forget it; the file goes, whether it is being written, or done and synced."""
         self._discarded = True
         self._pieces.clear()
-        if not self._writing and self._descriptor >= 0:
+        if self._is_begun and not self._writing:
             self._files.in_thread(self._remove)
 
     def _begin_writing(self) -> None:
@@ -183,9 +206,8 @@ class IncomingContent:
     def _write_out(self, pieces: list[bytes]) -> None:
         """In a thread: append to the file."""
         if self._descriptor < 0:
-            self._check_room()
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-            self._descriptor = os.open(self._path, flags, 0o600)
+            self._descriptor = os.open(self._files.path(self._name), flags, 0o600)
         octets = memoryview(b"".join(pieces))
         while octets:
             octets = octets[os.write(self._descriptor, octets) :]
@@ -196,16 +218,19 @@ class IncomingContent:
             os.fsync(self._descriptor)
             self._files.sync_folder()
         except OSError as error:
-            raise StoreError(f"content file {self._path}: {error.strerror}") from None
+            raise _trouble(self._files.path(self._name), error) from None
         finally:
-            os.close(self._descriptor)
-            self._descriptor = -1
+            self._close()
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def _remove(self) -> None:
-        os.close(self._descriptor)
-        self._descriptor = -1
-        with suppress(FileNotFoundError):
-            os.unlink(self._path)
+        """In a thread."""
+        self._close()
+        self._files.remove_when_possible(self._name)
 
     def _written(self, pieces: list[bytes]) -> None:
         self._writing = False
@@ -223,11 +248,9 @@ class IncomingContent:
         self._writing = False
         error = failure.value
         if isinstance(error, OSError):
-            kind = StoreFull if error.errno in (28, 122) else StoreError
-            error = kind(f"content file {self._path}: {error.strerror}")
+            error = _trouble(self._files.path(self._name), error)
         self._failure = error if isinstance(error, StoreError) else StoreError(str(error))
         waiting, self._drained = self._drained, []
         for waiter in waiting:
             waiter.errback(Failure(self._failure))
-        if self._descriptor >= 0:
-            self._files.in_thread(self._remove)
+        self._files.in_thread(self._remove)

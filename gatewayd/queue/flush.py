@@ -34,16 +34,17 @@ _TRIES = 30
 EVERYTHING = Selection()
 
 
-def fold(domain: str) -> str:
-    """A domain for comparison: lower case in ASCII only."""
-    return domain.encode("utf-8", "surrogateescape").lower().decode("utf-8", "surrogateescape")
+def fold(text: str) -> str:
+    """A domain or address for comparison: lower case in ASCII only."""
+    return text.encode("utf-8", "surrogateescape").lower().decode("utf-8", "surrogateescape")
 
 
 def selects(selection: Selection, message: QueuedMessage) -> bool:
     """Whether a waiting message is one of the selection, leaving its state aside."""
     if selection.queue_ids is not None and message.queue_id not in selection.queue_ids:
         return False
-    if selection.sender is not None and selection.sender != message.envelope.sender.internal:
+    sender = message.envelope.sender.internal
+    if selection.sender is not None and fold(selection.sender) != fold(sender):
         return False
     recipients = [each.recipient for each in message.recipients]
     if selection.site is not None:

@@ -24,7 +24,8 @@ class State(Enum):
 class Selection:
     """Which messages: the conjunction of what is given; nothing given means all.
 
-    ``site`` is a recipient's domain, exactly, any case. An index serves each of them.
+    ``site`` is a recipient's domain and ``sender`` a whole address, both exactly, in any case.
+    An index serves each of them.
     """
 
     queue_ids: tuple[str, ...] | None = None
@@ -95,7 +96,10 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Messages and octets by state; ``oldest`` is the earliest arrival, None if empty."""
+    """Messages and octets by state.
+
+    ``oldest`` is the arrival of the message that was queued first, None if the queue is empty.
+    """
 
     messages: dict[State, int]
     octets: dict[State, int]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gatewayd.address import Address
@@ -39,6 +39,11 @@ RECIPIENT_COLUMNS = (
     "attempts, status, reason, remote_mta, last_attempt"
 )
 _ENVELOPE_VERSION = 1
+_NOBODY = Origin()
+
+# What SQLite gives for each column, if nothing is damaged.
+_MESSAGE_TYPES = (int, str, float, float, int, int, int, int, str, str)
+_RECIPIENT_TYPES = (int, int, *(str,) * 6, int, int, str, str, str, float)
 
 
 class BadRow(Exception):
@@ -103,6 +108,9 @@ def message_from(
     row: Sequence[Any], recipients: Sequence[Sequence[Any]], content: Content, *, flush: bool
 ) -> QueuedMessage:
     """A message from its rows. Raises BadRow."""
+    _check_types(row, _MESSAGE_TYPES, MESSAGE_COLUMNS)
+    if not recipients:
+        raise BadRow("it has no recipients")
     _, queue_id, arrival, _, _, _, flags, _, _, envelope = row
     return QueuedMessage(
         queue_id=queue_id,
@@ -123,23 +131,40 @@ def _envelope_from(text: Any) -> Envelope:
         if fields["v"] != _ENVELOPE_VERSION:
             raise BadRow(f"envelope of unknown version {fields['v']!r}")
         local, domain = fields["sender"]
+        texts = [local, domain, *(fields.get(name, "") for name in ("body", "ret", "envid"))]
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("a text is none")
         return Envelope(
             sender=Address(local, domain),
             body=fields.get("body", ""),
             smtputf8=bool(fields.get("smtputf8")),
             ret=fields.get("ret", ""),
             envid=fields.get("envid", ""),
-            origin=Origin(**fields.get("origin", {})),
+            origin=_origin_from(fields.get("origin", {})),
         )
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
         raise BadRow(f"envelope cannot be read: {error}") from None
 
 
+def _origin_from(fields: dict[str, Any]) -> Origin:
+    for name, value in fields.items():
+        if type(value) is not type(getattr(_NOBODY, name)):
+            raise TypeError(f"{name} is {value!r}")
+    return Origin(**fields)
+
+
+def _check_types(row: Sequence[Any], types: Sequence[type], columns: str) -> None:
+    if tuple(map(type, row)) == types:
+        return
+    named = zip(columns.split(", "), row, types, strict=True)
+    wrong = next(name for name, value, expected in named if type(value) is not expected)
+    raise BadRow(f"its column {wrong} cannot be read")
+
+
 def _recipient_from(row: Sequence[Any]) -> QueuedRecipient:
+    _check_types(row, _RECIPIENT_TYPES, RECIPIENT_COLUMNS)
     (_, number, local, domain, transport, nexthop, original, orcpt, notify, *rest) = row
     attempts, status, reason, remote_mta, last_attempt = rest
-    if not isinstance(local, str) or not isinstance(domain, str):
-        raise BadRow(f"recipient {number} cannot be read")
     return QueuedRecipient(
         number=number,
         recipient=Recipient(
@@ -158,8 +183,9 @@ def _recipient_from(row: Sequence[Any]) -> QueuedRecipient:
 
 
 def listing_from(row: Sequence[Any], recipients: Sequence[Sequence[Any]]) -> Listing:
-    """A message as lists show it; one whose envelope can't be read shows no sender."""
-    _, queue_id, arrival, due, state, lease, flags, size, _, envelope = row
+    """A message as lists show it; what can't be read of it is empty there."""
+    _, queue_id, arrival, due, state, lease, flags, size, _, envelope = _mended(row, _MESSAGE_TYPES)
+    recipients = [_mended(each, _RECIPIENT_TYPES) for each in recipients]
     try:
         sender = _envelope_from(envelope).sender
     except BadRow:
@@ -185,6 +211,13 @@ def listing_from(row: Sequence[Any], recipients: Sequence[Sequence[Any]]) -> Lis
             for each in recipients
         ),
     )
+
+
+def _mended(row: Sequence[Any], types: Sequence[Callable[[], Any]]) -> Sequence[Any]:
+    if tuple(map(type, row)) == types:
+        return row
+    pairs = zip(row, types, strict=True)
+    return [value if type(value) is expected else expected() for value, expected in pairs]
 
 
 def _state(state: int, lease: int) -> State:

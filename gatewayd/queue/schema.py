@@ -1,9 +1,10 @@
 """The queue as SQLite keeps it. PRAGMA user_version holds the schema's version.
 
-``message.state``: 0 waiting, 1 on hold, 2 corrupt. ``lease``: not 0 while a dispatcher has it.
-``asked``: what an operator asked for while it was leased, done when the lease ends (bits: 1
-hold, 2 delete, 4 expire, 8 requeue). ``flags``: 1 warned, 2 expire, 4 has 8-bit octets. ``file``
-names the file of a content that is not in ``content``.
+``message.state``: 0 waiting, 1 on hold, 2 corrupt. ``lease``: 1 while a dispatcher has it, -1 if
+it is a suspect (suspects.py), else 0. ``asked``: what an operator asked for while it was leased,
+done when the lease ends (bits: 1 hold, 2 delete, 8 requeue). ``flags``: 1 warned, 2 expire, 4 has
+8-bit octets. ``crashes``: how often in a row the process died while it was leased. ``file`` names
+the file of a content that is not in ``content``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sqlite3
 
 from gatewayd.errors import StoreError
 
-__all__ = ["ASKED", "FLAGS", "STATES", "VERSION", "prepare_schema"]
+__all__ = ["ASKED", "FLAGS", "LEASES", "STATES", "VERSION", "prepare_schema"]
 
 VERSION = 1
 
@@ -25,12 +26,19 @@ class STATES:
     CORRUPT = 2
 
 
+class LEASES:
+    """message.lease."""
+
+    SUSPECT = -1
+    NONE = 0
+    TAKEN = 1
+
+
 class ASKED:
     """Bits of message.asked."""
 
     HOLD = 1
     DELETE = 2
-    EXPIRE = 4
     REQUEUE = 8
 
 
@@ -54,6 +62,7 @@ CREATE TABLE message (
     state INTEGER NOT NULL,
     lease INTEGER NOT NULL,
     asked INTEGER NOT NULL DEFAULT 0,
+    crashes INTEGER NOT NULL DEFAULT 0,
     flags INTEGER NOT NULL,
     size INTEGER NOT NULL,
     sender TEXT NOT NULL,

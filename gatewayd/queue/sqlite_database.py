@@ -6,32 +6,30 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from typing import Any
 
 from gatewayd.errors import StoreError, StoreFull
 from gatewayd.maillog import MailLog
 from gatewayd.message import Content, MemoryContent, NewMessage, QueuedMessage
 from gatewayd.queue import statements as sql
-from gatewayd.queue.contents import ContentFiles, FileContent
+from gatewayd.queue.contents import ContentFiles
 from gatewayd.queue.group_commit import Work
+from gatewayd.queue.loading import Loader, is_damage
+from gatewayd.queue.lock import QueueLock
 from gatewayd.queue.records import Listing, Selection, Settlement, State, Totals
-from gatewayd.queue.rows import (
-    MESSAGE_COLUMNS,
-    RECIPIENT_COLUMNS,
-    BadRow,
-    listing_from,
-    message_from,
-    message_row,
-    recipient_rows,
-)
-from gatewayd.queue.schema import prepare_schema
+from gatewayd.queue.rows import message_row, recipient_rows
+from gatewayd.queue.schema import LEASES, prepare_schema
+from gatewayd.queue.suspects import LIMIT, Suspects
 
 __all__ = ["QueueDatabase", "Selected"]
 
 _NUMBER_BLOCK = 100_000
 """Numbers taken at a time: those left over at a stop are skipped."""
 _CHECKPOINT_PAGES = 4000
+_TRIAL_LOOK = 1.0
+"""Seconds after which to ask whether the next suspects can be tried."""
 _FULL_ERRORS = (sqlite3.SQLITE_FULL,)
 
 log = MailLog("queue")
@@ -43,8 +41,8 @@ Selected = tuple[Selection, int, int]
 class QueueDatabase:
     """What GroupCommit calls; see there for the thread it runs on.
 
-    ``content_of(number, size)`` makes the content of a message that is loaded: it's given the
-    octets where they came along.
+    ``content_of(number, size, octets)`` makes the content of a message that is loaded: it's given
+    the octets where they came along.
     """
 
     def __init__(
@@ -63,7 +61,8 @@ class QueueDatabase:
         self._history_limit = history_limit
         self._content_of = content_of
         self._synchronous = synchronous
-        self._lease = 1
+        self._lock = QueueLock(files.folder)
+        self._asked_at = 0.0
         self._numbers_end = 0
         self.next_number = 0
 
@@ -71,24 +70,58 @@ class QueueDatabase:
 
     def open(self) -> None:
         """Open, recover, free the leases of whoever had them. Raises StoreError."""
-        try:
+        with ExitStack() as undo:
+            self._lock.acquire()
+            undo.callback(self._lock.release)
+            self._refuse_another_queues_contents()
             self._db = sqlite3.connect(self._path, isolation_level=None, timeout=5.0)
-            execute = self._db.execute
-            execute(f"PRAGMA cache_size = -{self._cache_size // 1024}")
-            execute("PRAGMA journal_mode = WAL")
-            execute(f"PRAGMA synchronous = {self._synchronous}")
-            execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-            execute(f"PRAGMA journal_size_limit = {_CHECKPOINT_PAGES * 4096}")
-            execute("PRAGMA temp_store = MEMORY")
-            prepare_schema(self._db)
-            execute(sql.FREE_LEASES)
-            self._take_numbers()
-        except sqlite3.DatabaseError as error:
-            raise StoreError(self._advice(error)) from None
+            undo.callback(self._db.close)
+            try:
+                self._prepare()
+            except sqlite3.Error as error:
+                raise StoreError(self._advice(error)) from None
+            undo.pop_all()
+
+    def _prepare(self) -> None:
+        execute = self._db.execute
+        execute(f"PRAGMA cache_size = -{self._cache_size // 1024}")
+        execute("PRAGMA journal_mode = WAL")
+        execute(f"PRAGMA synchronous = {self._synchronous}")
+        execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        execute(f"PRAGMA journal_size_limit = {_CHECKPOINT_PAGES * 4096}")
+        execute("PRAGMA temp_store = MEMORY")
+        prepare_schema(self._db)
+        self._loader = Loader(self._db, self._files, self._content_of)
+        self._suspects = Suspects(self._db)
+        execute("BEGIN IMMEDIATE")
+        self._free_leases()
+        self._take_numbers()
+        execute("COMMIT")
         self._remove_orphans()
 
-    def _advice(self, error: sqlite3.DatabaseError) -> str:
-        if error.sqlite_errorcode in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    def _refuse_another_queues_contents(self) -> None:
+        """A new queue would take the contents of one that was moved away for rubbish."""
+        is_new = not os.path.exists(self._path) or not os.path.getsize(self._path)
+        if is_new and os.listdir(self._files.folder):
+            raise StoreError(
+                f"{self._path} is missing or empty, but {self._files.folder} holds contents: "
+                "bring the queue back that they belong to, or move them away, too"
+            )
+
+    def _free_leases(self) -> None:
+        """The process that had them is gone: what was asked meanwhile is done now."""
+        left = dict(self._db.execute(sql.LEFT_BEHIND).fetchall())
+        if not left:
+            return
+        self._db.execute(sql.FREE_LEASES)
+        queue_ids = list(left.values())
+        self._remove(self._queue_ids(sql.TO_DELETE, json.dumps(queue_ids)))
+        for queue_id in self._suspects.accuse(list(left)):
+            why = f"the gateway died {LIMIT} times in a row while it had this message"
+            log.error(f"{queue_id}: set aside as corrupt: {why}", queue_id=queue_id)
+
+    def _advice(self, error: sqlite3.Error) -> str:
+        if is_damage(error):
             return (
                 f"{self._path} is damaged ({error}): keep a copy, then recover what it holds with "
                 f'"sqlite3 {self._path} .recover", or move it away to start with an empty queue'
@@ -106,10 +139,10 @@ class QueueDatabase:
         return self._numbers_end - self.next_number
 
     def _remove_orphans(self) -> None:
-        known = {row[0] for row in self._db.execute("SELECT file FROM message WHERE file <> ''")}
+        known = {row[0] for row in self._db.execute(sql.FILES)}
         for name in os.listdir(self._files.folder):
             if name not in known:
-                self._files.remove(name)
+                self._files.remove_when_possible(name)
 
     def idle(self) -> None:
         """Copy the log into the database while nobody waits."""
@@ -120,6 +153,7 @@ class QueueDatabase:
         """Close; the log is copied into the database."""
         with suppress(sqlite3.Error):
             self._db.close()
+        self._lock.release()
 
     # Groups
 
@@ -127,18 +161,16 @@ class QueueDatabase:
         """Do it all in one transaction; if that fails, one by one, so that only the bad fail."""
         try:
             return self._transaction(group)
-        except sqlite3.Error as error:
+        except Exception as error:
             if len(group) == 1:
                 return [self._as_store_error(error)]
-        results: list[Any] = []
-        for work in group:
-            try:
-                results += self._transaction([work])
-            except sqlite3.Error as error:
-                results.append(self._as_store_error(error))
-        return results
+        return [self.perform([work])[0] for work in group]
 
-    def _as_store_error(self, error: sqlite3.Error) -> StoreError:
+    def _as_store_error(self, error: Exception) -> StoreError:
+        if not isinstance(error, sqlite3.Error):
+            log.failure("queue database", error)
+        elif is_damage(error):
+            return StoreError(self._advice(error))
         code = getattr(error, "sqlite_errorcode", 0)
         kind = StoreFull if code in _FULL_ERRORS else StoreError
         return kind(f"queue database: {error}")
@@ -163,13 +195,15 @@ class QueueDatabase:
                 self._db.execute("ROLLBACK")
             raise
         for name in removed_files:
-            self._files.remove(name)
+            self._files.remove_when_possible(name)
         return [results.get(work) for work in group]
 
     def _one(self, work: Work, removed_files: list[str]) -> Any:
         try:
             if work.kind == "delete":
                 return self._delete(work.argument, removed_files)
+            if work.kind == "release":
+                return self._release(work.argument, removed_files)
             if work.kind in ("hold", "unhold", "expire", "requeue"):
                 return self._verb(work.kind, work.argument)
             return getattr(self, work.kind)(work.argument)
@@ -185,7 +219,7 @@ class QueueDatabase:
         octets: list[bytes] = []
         at = 1
         for message, number, lease in puts:
-            messages.append(message_row(message, number, self._lease if lease else 0))
+            messages.append(message_row(message, number, LEASES.TAKEN if lease else 0))
             recipients += recipient_rows(message, number)
             content = message.content
             if isinstance(content, MemoryContent):
@@ -249,112 +283,55 @@ class QueueDatabase:
     # Leasing
 
     def lease_due(self, argument: tuple[float, int]) -> list[QueuedMessage]:
-        rows = self._db.execute(sql.NUMBERS_DUE, argument).fetchall()
-        return self._lease_numbers([row[0] for row in rows], flush=False)
+        self._asked_at, limit = argument
+        suspects = self._suspects.take(limit)
+        lost = self._loader.lost
+        wanted = (self._asked_at, limit - len(suspects) + len(lost))
+        due = [row[0] for row in self._db.execute(sql.NUMBERS_DUE, wanted).fetchall()]
+        due = [number for number in due if number not in lost] if lost else due
+        return self._loader.lease(suspects + due, flush=False)
 
     def next_due(self, _: None) -> float | None:
-        due: float | None = self._db.execute(sql.NEXT_DUE).fetchone()[0]
-        return due
+        lost = self._loader.lost
+        rows = self._db.execute(sql.NEXT_DUE, (1 + len(lost),)).fetchall()
+        due: list[float] = [at for number, at in rows if number not in lost]
+        if self._suspects.waiting:
+            due.append(self._asked_at + _TRIAL_LOOK)
+        return min(due, default=None)
 
     def lease_selected(self, argument: Selected) -> tuple[list[QueuedMessage], int]:
         selection, after, limit = argument
-        waiting = Selection(
-            queue_ids=selection.queue_ids,
-            site=selection.site,
-            transport=selection.transport,
-            nexthop=selection.nexthop,
-            sender=selection.sender,
-            states=(State.DEFERRED,),
-        )
+        states = selection.states
+        waits = states is None or State.DEFERRED in states
+        waiting = replace(selection, states=(State.DEFERRED,) if waits else ())
         numbers, after = self._page(waiting, after, limit)
-        return self._lease_numbers(numbers, flush=True), after
+        return self._loader.lease(numbers, flush=True), after
 
     def _page(self, selection: Selection, after: int, limit: int) -> tuple[list[int], int]:
-        condition, values = sql.selected(selection, after)
-        statement = f"SELECT number FROM message WHERE {condition} ORDER BY number LIMIT ?"
-        numbers = [row[0] for row in self._db.execute(statement, [*values, limit]).fetchall()]
+        rows = self._db.execute(*sql.page(selection, after, limit)).fetchall()
+        numbers = [row[0] for row in rows]
         return numbers, numbers[-1] if len(numbers) == limit else 0
 
-    def _lease_numbers(self, numbers: Sequence[int], *, flush: bool) -> list[QueuedMessage]:
-        if not numbers:
-            return []
-        given = json.dumps(list(numbers))
-        self._db.execute(sql.LEASE, (self._lease, given))
-        return self._load(given, flush=flush)
-
-    def _load(self, given: str, *, flush: bool, report: bool = True) -> list[QueuedMessage]:
-        recipients = self._recipients(given)
-        messages: list[QueuedMessage] = []
-        damaged: list[int] = []
-        for row in self._db.execute(sql.MESSAGES, (given,)).fetchall():
-            number, queue_id = row[0], row[1]
-            try:
-                content = self._content(number, row[7], row[8])
-                own = recipients.get(number, [])
-                messages.append(message_from(row, own, content, flush=flush))
-            except BadRow as error:
-                damaged.append(number)
-                if report:
-                    log.error(f"{queue_id}: set aside as corrupt: {error}", queue_id=queue_id)
-        if damaged:
-            self._db.execute(sql.SET_CORRUPT, (json.dumps(damaged),))
-        return messages
-
-    def _recipients(self, given: str) -> dict[int, list[tuple[Any, ...]]]:
-        statement = (
-            f"SELECT {RECIPIENT_COLUMNS} FROM recipient "
-            "WHERE message IN (SELECT value FROM json_each(?)) ORDER BY message, number"
-        )
-        found: dict[int, list[tuple[Any, ...]]] = {}
-        for row in self._db.execute(statement, (given,)).fetchall():
-            found.setdefault(row[0], []).append(row)
-        return found
-
-    def _content(self, number: int, size: int, file: str) -> Content:
-        if not file:
-            row = self._db.execute(
-                "SELECT length(octets) FROM content WHERE number = ?", (number,)
-            ).fetchone()
-            if row is None or row[0] != size:
-                raise BadRow("its content is missing or has another length")
-            return self._content_of(number, size, None)
-        try:
-            length = os.stat(self._files.path(file)).st_size
-        except OSError as error:
-            raise BadRow(f"its content file {file}: {error.strerror}") from None
-        if length != size:
-            raise BadRow(f"its content file {file} has {length} octets instead of {size}")
-        return FileContent(self._files, file, size)
-
     def octets(self, number: int) -> bytes:
-        row = self._db.execute("SELECT octets FROM content WHERE number = ?", (number,)).fetchone()
-        if row is None:
-            raise StoreError(f"the content of message number {number} is gone")
-        octets: bytes = row[0]
-        return octets
+        return self._loader.octets(number)
 
-    def release(self, queue_ids: Sequence[str]) -> None:
+    def _release(self, queue_ids: Sequence[str], removed_files: list[str]) -> None:
         given = json.dumps(list(queue_ids))
         self._db.execute(sql.RELEASE, (given,))
         if asked := self._queue_ids(sql.TO_DELETE, given):
-            for name in self._remove(asked):
-                self._files.remove(name)
+            removed_files += self._remove(asked)
 
     # Looking and operating
 
     def listing(self, argument: Selected) -> tuple[list[Listing], int]:
         numbers, after = self._page(*argument)
-        given = json.dumps(numbers)
-        recipients = self._recipients(given)
-        rows = self._db.execute(sql.MESSAGES, (given,)).fetchall()
-        return [listing_from(row, recipients.get(row[0], [])) for row in rows], after
+        return self._loader.listings(numbers), after
 
     def message(self, queue_id: str) -> QueuedMessage | None:
-        statement = f"SELECT {MESSAGE_COLUMNS} FROM message WHERE queue_id = ?"
-        row = self._db.execute(statement, (queue_id,)).fetchone()
+        row = self._db.execute(sql.NUMBER, (queue_id,)).fetchone()
         if row is None:
             return None
-        found = self._load(json.dumps([row[0]]), flush=False)
+        found = self._loader.messages([row[0]], flush=False)
         if not found:
             raise StoreError(f"message {queue_id} is damaged")
         return found[0]

@@ -133,7 +133,7 @@ class SqliteStore:
         self._incoming += 1
         name = f"{self._process}-{self._number:x}-{self._incoming:x}"
         threshold = self._settings.file_threshold
-        return IncomingContent(self._files, name, threshold, lambda: None)
+        return IncomingContent(self._files, name, threshold, self._check_room)
 
     def put(self, message: NewMessage, lease: bool) -> Deferred[QueuedMessage]:
         """Make it durable."""

@@ -6,15 +6,14 @@ from a busy reactor, so the number of statements counts, not the number of rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from gatewayd.queue.flush import fold
 from gatewayd.queue.records import Selection, State
-from gatewayd.queue.rows import MESSAGE_COLUMNS
-from gatewayd.queue.schema import ASKED, FLAGS, STATES
+from gatewayd.queue.rows import MESSAGE_COLUMNS, RECIPIENT_COLUMNS
+from gatewayd.queue.schema import ASKED, FLAGS, LEASES, STATES
 
-__all__ = ["selected"]
+__all__ = ["page", "selected"]
 
 
 def _fields(count: int) -> str:
@@ -30,7 +29,7 @@ INSERT_RECIPIENTS = (
 )
 INSERT_CONTENTS = (
     "INSERT INTO content (number, octets) "
-    "SELECT value ->> 0, substr(?2, value ->> 1, value ->> 2) FROM json_each(?1)"
+    "SELECT value ->> 0, ifnull(substr(?2, value ->> 1, value ->> 2), x'') FROM json_each(?1)"
 )
 
 _NUMBERS = "SELECT number FROM message WHERE queue_id IN (SELECT value FROM json_each(?1))"
@@ -79,40 +78,47 @@ DELETE FROM attempt WHERE (message, recipient, at) IN (
     ) WHERE place > ?2
 )
 """
+_IN_HANDS = f"lease <> 0 AND lease = {LEASES.TAKEN}"
+"""As the index on leases wants it said."""
+
 # A lease's end is also when what an operator asked for meanwhile is done.
+_DUE = f"due = CASE WHEN asked & {ASKED.REQUEUE} THEN 0 ELSE {{0}} END"
+_AS_ASKED = (
+    f"state = CASE WHEN asked & {ASKED.HOLD} THEN {STATES.HOLD} ELSE state END, "
+    f"asked = asked & {ASKED.DELETE}"
+)
 END_LEASES = f"""
 UPDATE message SET
-    lease = 0,
-    due = CASE WHEN asked & {ASKED.EXPIRE | ASKED.REQUEUE} THEN 0 ELSE given.due END,
+    lease = 0, crashes = 0, {_DUE.format("given.due")}, {_AS_ASKED},
     flags = flags | (given.warned * {FLAGS.WARNED})
-        | (CASE WHEN asked & {ASKED.EXPIRE} THEN {FLAGS.EXPIRE} ELSE 0 END),
-    state = CASE WHEN asked & {ASKED.HOLD} THEN {STATES.HOLD} ELSE state END,
-    asked = asked & {ASKED.DELETE}
 FROM (
     SELECT value ->> 0 AS queue_id, value ->> 1 AS due, value ->> 2 AS warned FROM json_each(?)
 ) AS given
 WHERE message.queue_id = given.queue_id
 """
 RELEASE = f"""
-UPDATE message SET
-    lease = 0,
-    due = CASE WHEN asked & {ASKED.EXPIRE | ASKED.REQUEUE} THEN 0 ELSE due END,
-    flags = flags | (CASE WHEN asked & {ASKED.EXPIRE} THEN {FLAGS.EXPIRE} ELSE 0 END),
-    state = CASE WHEN asked & {ASKED.HOLD} THEN {STATES.HOLD} ELSE state END,
-    asked = asked & {ASKED.DELETE}
+UPDATE message SET lease = 0, crashes = 0, {_DUE.format("due")}, {_AS_ASKED}
 WHERE queue_id IN (SELECT value FROM json_each(?))
 """
+FREE_LEASES = f"""
+UPDATE message SET lease = 0, crashes = crashes + 1, {_DUE.format("due")}, {_AS_ASKED}
+WHERE {_IN_HANDS}
+"""
+LEFT_BEHIND = f"SELECT number, queue_id FROM message WHERE {_IN_HANDS}"
 TO_DELETE = (
     f"SELECT queue_id FROM message WHERE asked & {ASKED.DELETE} AND lease = 0 "
     "AND queue_id IN (SELECT value FROM json_each(?))"
 )
 
+FILES = "SELECT file FROM message WHERE file <> ''"
 NUMBERS_DUE = (
-    "SELECT number FROM message WHERE state = 0 AND lease = 0 AND due <= ? ORDER BY due LIMIT ?"
+    "SELECT number FROM message WHERE state = 0 AND lease = 0 AND due <= ? "
+    "ORDER BY due, number LIMIT ?"
 )
-NEXT_DUE = "SELECT min(due) FROM message WHERE state = 0 AND lease = 0"
+NEXT_DUE = (
+    "SELECT number, due FROM message WHERE state = 0 AND lease = 0 ORDER BY due, number LIMIT ?"
+)
 LEASE = "UPDATE message SET lease = ? WHERE number IN (SELECT value FROM json_each(?))"
-FREE_LEASES = "UPDATE message SET lease = 0 WHERE lease <> 0"
 EMPTY_MESSAGES = (
     "SELECT queue_id FROM message WHERE queue_id IN (SELECT value FROM json_each(?)) "
     "AND NOT EXISTS (SELECT 1 FROM recipient WHERE recipient.message = message.number)"
@@ -121,9 +127,17 @@ MESSAGES = (
     f"SELECT {MESSAGE_COLUMNS} FROM message WHERE number IN (SELECT value FROM json_each(?)) "
     "ORDER BY number"
 )
+RECIPIENTS = (
+    f"SELECT {RECIPIENT_COLUMNS} FROM recipient "
+    "WHERE message IN (SELECT value FROM json_each(?)) ORDER BY message, number"
+)
+CONTENT_LENGTH = "SELECT length(octets) FROM content WHERE number = ?"
+OCTETS = "SELECT octets FROM content WHERE number = ?"
+QUEUE_ID = "SELECT queue_id FROM message WHERE number = ?"
+NUMBER = "SELECT number FROM message WHERE queue_id = ?"
 SET_CORRUPT = (
     f"UPDATE message SET state = {STATES.CORRUPT}, lease = 0 "
-    "WHERE number IN (SELECT value FROM json_each(?))"
+    f"WHERE number = ? AND state <> {STATES.CORRUPT}"
 )
 REROUTE = """
 UPDATE recipient SET transport = given.transport, nexthop = given.nexthop
@@ -140,12 +154,13 @@ HISTORY = (
 )
 TOTALS = "SELECT state, messages, octets FROM total"
 LEASED_TOTAL = "SELECT count(*), total(size) FROM message WHERE lease <> 0"
-OLDEST = "SELECT arrival FROM message ORDER BY number LIMIT 1"
+OLDEST = "SELECT arrival FROM message WHERE number = (SELECT min(number) FROM message)"
 
 VERBS = {
     "hold": (
-        f"UPDATE message SET state = CASE WHEN lease THEN state ELSE {STATES.HOLD} END, "
-        f"asked = CASE WHEN lease THEN asked | {ASKED.HOLD} ELSE asked END "
+        f"UPDATE message SET state = CASE WHEN lease > 0 THEN state ELSE {STATES.HOLD} END, "
+        "lease = max(lease, 0), "
+        f"asked = CASE WHEN lease > 0 THEN asked | {ASKED.HOLD} ELSE asked END "
         f"WHERE state = {STATES.WAITING}"
     ),
     "unhold": (
@@ -153,27 +168,65 @@ VERBS = {
         f"WHERE (state = {STATES.HOLD} OR asked & {ASKED.HOLD})"
     ),
     "expire": (
-        f"UPDATE message SET flags = CASE WHEN lease THEN flags ELSE flags | {FLAGS.EXPIRE} END, "
-        "due = CASE WHEN lease THEN due ELSE 0 END, "
-        f"asked = CASE WHEN lease THEN asked | {ASKED.EXPIRE} ELSE asked END "
+        f"UPDATE message SET flags = flags | {FLAGS.EXPIRE}, "
+        "due = CASE WHEN lease > 0 THEN due ELSE 0 END, "
+        f"asked = CASE WHEN lease > 0 THEN asked | {ASKED.REQUEUE} ELSE asked END "
         f"WHERE state <> {STATES.CORRUPT}"
     ),
     "requeue": (
-        f"UPDATE message SET state = {STATES.WAITING}, "
-        "due = CASE WHEN lease THEN due ELSE 0 END, "
-        f"asked = CASE WHEN lease THEN asked | {ASKED.REQUEUE} ELSE asked END "
+        f"UPDATE message SET state = {STATES.WAITING}, crashes = 0, lease = max(lease, 0), "
+        "due = CASE WHEN lease > 0 THEN due ELSE 0 END, asked = CASE WHEN lease > 0 "
+        f"THEN asked & ~{ASKED.HOLD} | {ASKED.REQUEUE} ELSE asked END "
         "WHERE 1"
     ),
-    "mark_deleted": f"UPDATE message SET asked = asked | {ASKED.DELETE} WHERE lease <> 0",
+    "mark_deleted": f"UPDATE message SET asked = asked | {ASKED.DELETE} WHERE {_IN_HANDS}",
 }
-DELETABLE = "SELECT queue_id FROM message WHERE lease = 0"
+DELETABLE = "SELECT queue_id FROM message WHERE lease <= 0"
 
 
-def selected(selection: Selection, after: int | None = None) -> tuple[str, list[Any]]:
-    """(condition, parameters): the messages of a selection, by its rarest index first.
+def selected(selection: Selection) -> tuple[str, list[Any]]:
+    """(condition, parameters): the messages of a selection, by its rarest index first."""
+    conditions, values = _of_message(selection)
+    is_few = bool(conditions)
+    for column, value in _of_recipients(selection):
+        conditions.append(_HAS_RECIPIENT[is_few].format(column))
+        values.append(value)
+    conditions += _of_states(selection)
+    return " AND ".join(conditions) or "1", values
 
-    With ``after``, only those of a greater number.
+
+def page(selection: Selection, after: int, limit: int) -> tuple[str, list[Any]]:
+    """(query, parameters): the first numbers of a selection beyond ``after``, in order.
+
+    Whatever is selected, an index has it in this order: nothing much is gathered and sorted
+    first, so that a page costs the same of a short queue and of a long one.
     """
+    conditions, values = _of_message(selection)
+    recipients = _of_recipients(selection)
+    if recipients and not conditions:
+        # Not the planner's choice: it doesn't know how few a page is.
+        (column, value), *recipients = recipients
+        query = (
+            "SELECT DISTINCT site.message FROM recipient AS site "
+            "CROSS JOIN message ON message.number = site.message "
+            f"WHERE site.{column} = ? AND site.message > ?"
+        )
+        values = [value, after]
+        order = "site.message"
+    else:
+        # Few are active: the plus makes the planner find them by their lease, then sort them.
+        order = "+number" if selection.states == (State.ACTIVE,) and not conditions else "number"
+        query = f"SELECT number FROM message WHERE {order} > ?"
+        values.insert(0, after)
+    for column, value in recipients:
+        conditions.append(_HAS_RECIPIENT[True].format(column))
+        values.append(value)
+    conditions += _of_states(selection)
+    both = "".join(f" AND {each}" for each in conditions)
+    return f"{query}{both} ORDER BY {order} LIMIT ?", [*values, limit]
+
+
+def _of_message(selection: Selection) -> tuple[list[str], list[Any]]:
     conditions: list[str] = []
     values: list[Any] = []
     if selection.queue_ids is not None:
@@ -182,30 +235,40 @@ def selected(selection: Selection, after: int | None = None) -> tuple[str, list[
     if selection.sender is not None:
         conditions.append("sender = ?")
         values.append(fold(selection.sender))
-    for column, value in (
-        ("site", fold(selection.site) if selection.site is not None else None),
-        ("transport", selection.transport),
-        ("nexthop", selection.nexthop),
-    ):
-        if value is not None:
-            below = " AND message > ?" if after is not None else ""
-            conditions.append(
-                f"number IN (SELECT message FROM recipient WHERE {column} = ?{below})"
-            )
-            values += [value] if after is None else [value, after]
-    if selection.states is not None:
-        conditions.append(f"({_states(selection.states)})")
-    if after is not None:
-        conditions.append("number > ?")
-        values.append(after)
-    return " AND ".join(conditions) or "1", values
+    return conditions, values
 
 
-def _states(states: Sequence[State]) -> str:
-    tests = {
-        State.ACTIVE: "state = 0 AND lease <> 0",
-        State.DEFERRED: "state = 0 AND lease = 0",
-        State.HOLD: f"state = {STATES.HOLD}",
-        State.CORRUPT: f"state = {STATES.CORRUPT}",
-    }
-    return " OR ".join(f"({tests[state]})" for state in states) or "0"
+def _of_recipients(selection: Selection) -> list[tuple[str, str]]:
+    """Columns of a recipient with their values, the rarest first."""
+    site = None if selection.site is None else fold(selection.site)
+    columns = (("site", site), ("nexthop", selection.nexthop), ("transport", selection.transport))
+    return [(column, value) for column, value in columns if value is not None]
+
+
+_HAS_RECIPIENT = {
+    False: "number IN (SELECT message FROM recipient WHERE {} = ?)",
+    True: (
+        "EXISTS (SELECT 1 FROM recipient AS one WHERE one.message = message.number AND one.{} = ?)"
+    ),
+}
+"""By whether the messages are few already, and their recipients are looked at one by one."""
+
+_STATE_TESTS = {
+    State.ACTIVE: "state = 0 AND lease <> 0",
+    State.DEFERRED: "state = 0 AND lease = 0",
+    State.HOLD: f"state = {STATES.HOLD}",
+    State.CORRUPT: f"state = {STATES.CORRUPT}",
+}
+_RARE = {State.HOLD, State.CORRUPT}
+
+
+def _of_states(selection: Selection) -> list[str]:
+    states = selection.states
+    if states is None:
+        return []
+    if len(states) == 1:
+        index = ["state <> 0"] if states[0] in _RARE else []
+        return [*index, _STATE_TESTS[states[0]]]
+    either = " OR ".join(f"({_STATE_TESTS[state]})" for state in states)
+    index = ["state <> 0"] if states and _RARE.issuperset(states) else []
+    return [*index, f"({either or '0'})"]

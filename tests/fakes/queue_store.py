@@ -1,4 +1,7 @@
-"""A queue store in memory: IQueueStore without a disk, that records what was asked of it."""
+"""A queue store in memory: IQueueStore without a disk, that records what was asked of it.
+
+tests/queue/test_store_model.py proves that it answers as the real one does.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from gatewayd.message import (
     QueuedRecipient,
     Route,
 )
+from gatewayd.queue.flush import fold
 from gatewayd.queue.records import (
     ListedRecipient,
     Listing,
@@ -29,7 +33,10 @@ from gatewayd.queue.records import (
 
 
 class Entry:
-    """A message with what the queue knows beside it."""
+    """A message with what the queue knows beside it.
+
+    ``held``, ``doomed`` and ``hurried`` take effect once it isn't leased.
+    """
 
     def __init__(self, message: QueuedMessage, due: float, position: int) -> None:
         self.message = message
@@ -38,6 +45,7 @@ class Entry:
         self.leased = False
         self.held = False
         self.doomed = False
+        self.hurried = False
 
     @property
     def state(self) -> State:
@@ -103,7 +111,12 @@ class MemoryStore:
         """put(), at once."""
         recipients = tuple(QueuedRecipient(n, each) for n, each in enumerate(message.recipients, 1))
         queued = QueuedMessage(
-            message.queue_id, message.arrival, message.envelope, recipients, message.content
+            message.queue_id,
+            message.arrival,
+            message.envelope,
+            recipients,
+            message.content,
+            has_8bit=message.has_8bit,
         )
         self._count += 1
         entry = Entry(queued, message.arrival, self._count)
@@ -127,10 +140,22 @@ class MemoryStore:
         self.most_leased = max(self.most_leased, self.leased)
         return entry.message
 
-    def _return(self, entry: Entry) -> None:
+    def _return(self, entry: Entry, due: float) -> None:
+        """The lease ends: now is the time for what was asked meanwhile."""
         assert entry.leased, f"{entry.message.queue_id} was not leased"
         entry.leased = False
         self.leased -= 1
+        if entry.doomed:
+            del self.entries[entry.message.queue_id]
+        else:
+            self._set_due(entry, 0.0 if entry.hurried else due)
+        entry.hurried = False
+
+    def restart(self) -> None:
+        """As after a crash: nobody has leases any more."""
+        for entry in list(self.entries.values()):
+            if entry.leased:
+                self._return(entry, entry.due)
 
     def _waits(self, due: float, queue_id: str) -> bool:
         entry = self.entries.get(queue_id)
@@ -161,7 +186,7 @@ class MemoryStore:
         waiting = [
             entry
             for entry in self.entries.values()
-            if entry.position > after and not entry.leased and not entry.held
+            if entry.position > after and entry.state is State.DEFERRED
         ]
         chosen = [entry for entry in waiting if _selects(selection, entry)][:limit]
         found = [replace(self._lease(entry), flush=True) for entry in chosen]
@@ -180,7 +205,6 @@ class MemoryStore:
 
     def _settle(self, settlement: Settlement) -> None:
         entry = self.entries[settlement.queue_id]
-        self._return(entry)
         gone = set(settlement.done)
         why = {each.number: each for each in settlement.deferrals}
         assert not gone & set(why), "both done and deferred"
@@ -195,20 +219,19 @@ class MemoryStore:
                     attempts=each.attempts + deferral.attempted,
                     status=deferral.status,
                     reason=deferral.reason,
-                    last_attempt=settlement.now,
+                    remote_mta=deferral.remote_mta,
+                    last_attempt=settlement.now if deferral.attempted else each.last_attempt,
                 )
             left.append(each)
         for notice in settlement.notices:
             self.add(notice)
-        if settlement.remove or not left or entry.doomed:
-            del self.entries[settlement.queue_id]
-            return
+        entry.doomed = entry.doomed or settlement.remove or not left
         entry.message = replace(
             entry.message,
             recipients=tuple(left),
             warned=entry.message.warned or settlement.warned,
         )
-        self._set_due(entry, settlement.next_attempt)
+        self._return(entry, settlement.next_attempt)
 
     def release(self, queue_ids: Iterable[str]) -> Deferred[None]:
         if self.failing:
@@ -216,8 +239,7 @@ class MemoryStore:
         for queue_id in queue_ids:
             self.released.append(queue_id)
             entry = self.entries[queue_id]
-            self._return(entry)
-            self._set_due(entry, entry.due)
+            self._return(entry, entry.due)
         return succeed(None)
 
     # For people
@@ -237,47 +259,59 @@ class MemoryStore:
         entry = self.entries.get(queue_id)
         return succeed(entry.message if entry else None)
 
+    def _selected(self, selection: Selection) -> list[Entry]:
+        return [each for each in self.entries.values() if _selects(selection, each)]
+
     def hold(self, selection: Selection) -> Deferred[int]:
-        return self._change(selection, "held", True)
+        chosen = [each for each in self._selected(selection) if each.state is not State.HOLD]
+        for entry in chosen:
+            entry.held = True
+        return succeed(len(chosen))
 
     def unhold(self, selection: Selection) -> Deferred[int]:
-        changed = self._change(selection, "held", False)
-        for entry in self.entries.values():
-            if not entry.leased:
-                self._set_due(entry, entry.due)
-        return changed
-
-    def _change(self, selection: Selection, name: str, value: bool) -> Deferred[int]:
-        chosen = [each for each in self.entries.values() if _selects(selection, each)]
+        chosen = [each for each in self._selected(selection) if each.held]
         for entry in chosen:
-            setattr(entry, name, value)
+            self._unhold(entry)
         return succeed(len(chosen))
+
+    def _unhold(self, entry: Entry) -> None:
+        entry.held = False
+        if not entry.leased:
+            self._set_due(entry, entry.due)
 
     def requeue(self, selection: Selection) -> Deferred[int]:
-        chosen = [each for each in self.entries.values() if _selects(selection, each)]
+        chosen = self._selected(selection)
         for entry in chosen:
-            entry.held = False
-            if not entry.leased:
-                self._set_due(entry, 0.0)
+            self._hurry(entry)
+            self._unhold(entry)
         return succeed(len(chosen))
 
+    def expire(self, selection: Selection) -> Deferred[int]:
+        chosen = self._selected(selection)
+        for entry in chosen:
+            self._hurry(entry)
+            entry.message = replace(entry.message, expire=True)
+        return succeed(len(chosen))
+
+    def _hurry(self, entry: Entry) -> None:
+        if entry.leased:
+            entry.hurried = True
+        else:
+            self._set_due(entry, 0.0)
+
     def delete(self, selection: Selection) -> Deferred[int]:
-        chosen = [each for each in self.entries.values() if _selects(selection, each)]
+        chosen = self._selected(selection)
         for entry in chosen:
             entry.doomed = True
             if not entry.leased:
                 del self.entries[entry.message.queue_id]
         return succeed(len(chosen))
 
-    def expire(self, selection: Selection) -> Deferred[int]:
-        chosen = [each for each in self.entries.values() if _selects(selection, each)]
-        for entry in chosen:
-            entry.message = replace(entry.message, expire=True)
-        return succeed(len(chosen))
-
     def reroute(self, routes: Mapping[str, Mapping[int, Route]]) -> Deferred[None]:
         for queue_id, changed in routes.items():
-            entry = self.entries[queue_id]
+            entry = self.entries.get(queue_id)
+            if entry is None:
+                continue
             recipients = tuple(
                 replace(each, recipient=replace(each.recipient, route=changed[each.number]))
                 if each.number in changed
@@ -293,7 +327,7 @@ class MemoryStore:
         for entry in self.entries.values():
             messages[entry.state] += 1
             octets[entry.state] += entry.message.size
-        oldest = min((each.message.arrival for each in self.entries.values()), default=None)
+        oldest = next((each.message.arrival for each in self.entries.values()), None)
         return succeed(Totals(messages, octets, oldest))
 
     def close(self) -> Deferred[None]:
@@ -302,14 +336,15 @@ class MemoryStore:
 
 def _selects(selection: Selection, entry: Entry) -> bool:
     message = entry.message
+    sender = message.envelope.sender.internal
     recipients = [each.recipient for each in message.recipients]
     return all(
         (
             selection.queue_ids is None or message.queue_id in selection.queue_ids,
             selection.states is None or entry.state in selection.states,
-            selection.sender is None or selection.sender == message.envelope.sender.internal,
+            selection.sender is None or fold(selection.sender) == fold(sender),
             selection.site is None
-            or any(each.address.domain.lower() == selection.site.lower() for each in recipients),
+            or any(fold(each.address.domain) == fold(selection.site) for each in recipients),
             selection.transport is None
             or any(each.route.transport == selection.transport for each in recipients),
             selection.nexthop is None

@@ -1,0 +1,144 @@
+"""Messages out of the database. What is damaged is set aside and logged; the rest goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from gatewayd.errors import StoreError
+from gatewayd.maillog import MailLog
+from gatewayd.message import Content, QueuedMessage
+from gatewayd.queue import statements as sql
+from gatewayd.queue.contents import ContentFiles, FileContent
+from gatewayd.queue.records import Listing
+from gatewayd.queue.rows import BadRow, listing_from, message_from
+from gatewayd.queue.schema import LEASES
+
+__all__ = ["Loader", "is_damage"]
+
+log = MailLog("queue")
+
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether the file holds something else than was written, so that trying again is no use."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:  # not SQLite's own: a text that is no UTF-8
+        return isinstance(error, sqlite3.OperationalError)
+    return code & 0xFF in _DAMAGE
+
+
+class Loader:
+    """``content_of(number, size, octets)`` makes the content of a message.
+
+    ``lost``: the numbers of messages that can't even be marked as corrupt, because the page they
+    lie on is damaged. They are left alone until the queue is opened again.
+    """
+
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        files: ContentFiles,
+        content_of: Callable[[int, int, bytes | None], Content],
+    ) -> None:
+        self._db = db
+        self._files = files
+        self._content_of = content_of
+        self.lost: set[int] = set()
+
+    def lease(self, numbers: Sequence[int], *, flush: bool) -> list[QueuedMessage]:
+        """Lease these messages, and give them in this order."""
+        if not numbers:
+            return []
+        try:
+            self._db.execute(sql.LEASE, (LEASES.TAKEN, json.dumps(numbers)))
+            return self.messages(numbers, flush=flush)
+        except sqlite3.Error as error:
+            if not is_damage(error):
+                raise
+            if len(numbers) == 1:
+                self._set_aside(numbers[0], str(error))
+                return []
+        # One of them is to blame; the others needn't wait for it.
+        return [message for each in numbers for message in self.lease([each], flush=flush)]
+
+    def messages(self, numbers: Sequence[int], *, flush: bool) -> list[QueuedMessage]:
+        """These messages, in this order, but for those that have to be set aside."""
+        given = json.dumps(numbers)
+        recipients = self._recipients(given)
+        found: dict[int, QueuedMessage] = {}
+        for row in self._db.execute(sql.MESSAGES, (given,)).fetchall():
+            number = row[0]
+            try:
+                content = self._content(number, row[7], row[8])
+                found[number] = message_from(row, recipients.get(number, []), content, flush=flush)
+            except BadRow as error:
+                self._set_aside(number, str(error))
+        return [found[each] for each in numbers if each in found]
+
+    def listings(self, numbers: Sequence[int]) -> list[Listing]:
+        """These messages as lists show them, the damaged ones with what is left of them."""
+        given = json.dumps(numbers)
+        self._db.text_factory = _readable
+        try:
+            recipients = self._recipients(given)
+            rows = self._db.execute(sql.MESSAGES, (given,)).fetchall()
+        finally:
+            self._db.text_factory = str
+        return [listing_from(row, recipients.get(row[0], [])) for row in rows]
+
+    def octets(self, number: int) -> bytes:
+        """A content in the database, whole. Raises StoreError."""
+        try:
+            row = self._db.execute(sql.OCTETS, (number,)).fetchone()
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            self._set_aside(number, f"its content cannot be read: {error}")
+            raise StoreError(f"the content of message number {number} is damaged") from None
+        if row is None:
+            self._set_aside(number, "its content is gone")
+            raise StoreError(f"the content of message number {number} is gone")
+        octets: bytes = row[0]
+        return octets
+
+    def _recipients(self, given: str) -> dict[int, list[tuple[Any, ...]]]:
+        found: dict[int, list[tuple[Any, ...]]] = {}
+        for row in self._db.execute(sql.RECIPIENTS, (given,)).fetchall():
+            found.setdefault(row[0], []).append(row)
+        return found
+
+    def _content(self, number: int, size: Any, file: Any) -> Content:
+        if not file:
+            row = self._db.execute(sql.CONTENT_LENGTH, (number,)).fetchone()
+            if row is None or row[0] != size:
+                raise BadRow("its content is missing or has another length")
+            return self._content_of(number, size, None)
+        try:
+            length = os.stat(self._files.path(file)).st_size
+        except (OSError, TypeError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "no such name"
+            raise BadRow(f"its content file {file!r}: {reason}") from None
+        if length != size:
+            raise BadRow(f"its content file {file} has {length} octets instead of {size}")
+        return FileContent(self._files, file, size)
+
+    def _set_aside(self, number: int, why: str) -> None:
+        name = f"message number {number}"
+        with suppress(sqlite3.DatabaseError):
+            name = self._db.execute(sql.QUEUE_ID, (number,)).fetchone()[0]
+        try:
+            if self._db.execute(sql.SET_CORRUPT, (number,)).rowcount == 1:
+                log.error(f"{name}: set aside as corrupt: {why}", queue_id=name)
+        except sqlite3.DatabaseError:
+            self.lost.add(number)
+            log.error(f"{name}: left alone until the queue is repaired: {why}")
+
+
+def _readable(octets: bytes) -> str:
+    return octets.decode("utf-8", "replace")
