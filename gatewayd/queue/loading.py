@@ -17,6 +17,7 @@ from gatewayd.queue.contents import ContentFiles, FileContent
 from gatewayd.queue.records import Listing
 from gatewayd.queue.rows import BadRow, listing_from, message_from
 from gatewayd.queue.schema import LEASES
+from gatewayd.queue.segments import Place, Segments
 
 __all__ = ["Loader", "is_damage"]
 
@@ -44,10 +45,12 @@ class Loader:
         self,
         db: sqlite3.Connection,
         files: ContentFiles,
+        segments: Segments,
         content_of: Callable[[int, int, bytes | None], Content],
     ) -> None:
         self._db = db
         self._files = files
+        self._segments = segments
         self._content_of = content_of
         self.lost: set[int] = set()
 
@@ -93,8 +96,12 @@ class Loader:
         return [listing_from(row, recipients.get(row[0], [])) for row in rows]
 
     def octets(self, number: int) -> bytes:
-        """A content in the database, whole. Raises StoreError."""
+        """A content in the database or in a segment, whole. Raises StoreError."""
         try:
+            row = self._db.execute(sql.CONTENT_FILE, (number,)).fetchone()
+            place = Place.parse(row[0]) if row is not None else None
+            if place is not None:
+                return self._segments.read(place, row[1])
             row = self._db.execute(sql.OCTETS, (number,)).fetchone()
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
@@ -119,6 +126,9 @@ class Loader:
             if row is None or row[0] != size:
                 raise BadRow("its content is missing or has another length")
             return self._content_of(number, size, None)
+        place = Place.parse(str(file))
+        if place is not None:
+            return self._shared_content(number, size, place)
         try:
             length = os.stat(self._files.path(file)).st_size
         except (OSError, TypeError, ValueError) as error:
@@ -127,6 +137,15 @@ class Loader:
         if length != size:
             raise BadRow(f"its content file {file} has {length} octets instead of {size}")
         return FileContent(self._files, file, size)
+
+    def _shared_content(self, number: int, size: Any, place: Place) -> Content:
+        try:
+            length = self._segments.length(place.segment)
+        except StoreError as error:
+            raise BadRow(str(error)) from None
+        if not isinstance(size, int) or length < place.offset + size:
+            raise BadRow(f"its content file {place.segment} ends before it")
+        return self._content_of(number, size, None)
 
     def _set_aside(self, number: int, why: str) -> None:
         name = f"message number {number}"

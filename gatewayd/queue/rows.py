@@ -23,6 +23,7 @@ from gatewayd.queue.records import ListedRecipient, Listing, State
 from gatewayd.queue.schema import FLAGS, STATES
 
 __all__ = [
+    "FILE_COLUMN",
     "MESSAGE_COLUMNS",
     "RECIPIENT_COLUMNS",
     "BadRow",
@@ -34,6 +35,7 @@ __all__ = [
 ]
 
 MESSAGE_COLUMNS = "number, queue_id, arrival, due, state, lease, flags, size, file, envelope"
+FILE_COLUMN = 8
 RECIPIENT_COLUMNS = (
     "message, number, local, domain, transport, nexthop, original, orcpt, notify, "
     "attempts, status, reason, remote_mta, last_attempt"

@@ -19,8 +19,10 @@ from gatewayd.queue.group_commit import Work
 from gatewayd.queue.loading import Loader, is_damage
 from gatewayd.queue.lock import QueueLock
 from gatewayd.queue.records import Listing, Selection, Settlement, State, Totals
-from gatewayd.queue.rows import message_row, recipient_rows
+from gatewayd.queue.rows import FILE_COLUMN, message_row, recipient_rows
 from gatewayd.queue.schema import LEASES, prepare_schema
+from gatewayd.queue.segment_use import SegmentUse
+from gatewayd.queue.segments import Place, Segments
 from gatewayd.queue.suspects import LIMIT, Suspects
 
 __all__ = ["QueueDatabase", "Selected"]
@@ -28,6 +30,8 @@ __all__ = ["QueueDatabase", "Selected"]
 _NUMBER_BLOCK = 100_000
 """Numbers taken at a time: those left over at a stop are skipped."""
 _CHECKPOINT_PAGES = 4000
+_SEGMENT_THRESHOLD = 16 << 10
+"""Octets up to which a content lies in the database itself."""
 _TRIAL_LOOK = 1.0
 """Seconds after which to ask whether the next suspects can be tried."""
 _FULL_ERRORS = (sqlite3.SQLITE_FULL,)
@@ -36,6 +40,8 @@ log = MailLog("queue")
 
 Selected = tuple[Selection, int, int]
 """A selection, the position to go on from, and how many at most."""
+Removed = list[tuple[str, int]]
+"""What to delete of the disk after the commit: names or places, and sizes."""
 
 
 class QueueDatabase:
@@ -91,13 +97,15 @@ class QueueDatabase:
         execute(f"PRAGMA journal_size_limit = {_CHECKPOINT_PAGES * 4096}")
         execute("PRAGMA temp_store = MEMORY")
         prepare_schema(self._db)
-        self._loader = Loader(self._db, self._files, self._content_of)
         self._suspects = Suspects(self._db)
         execute("BEGIN IMMEDIATE")
         self._free_leases()
         self._take_numbers()
         execute("COMMIT")
-        self._remove_orphans()
+        self._segments = Segments(self._files.folder, f"{self.next_number:x}")
+        self._segment_use = SegmentUse(self._db, self._segments)
+        self._loader = Loader(self._db, self._files, self._segments, self._content_of)
+        self._take_stock()
 
     def _refuse_another_queues_contents(self) -> None:
         """A new queue would take the contents of one that was moved away for rubbish."""
@@ -138,8 +146,11 @@ class QueueDatabase:
         """How many numbers may be given out before more are taken."""
         return self._numbers_end - self.next_number
 
-    def _remove_orphans(self) -> None:
-        known = {row[0] for row in self._db.execute(sql.FILES)}
+    def _take_stock(self) -> None:
+        """See what lies in files, and remove what belongs to no message."""
+        rows = self._db.execute(sql.FILES).fetchall()
+        self._segment_use.begin(rows)
+        known = {str(file).partition("@")[0] for file, _ in rows}
         for name in os.listdir(self._files.folder):
             if name not in known:
                 self._files.remove_when_possible(name)
@@ -151,6 +162,7 @@ class QueueDatabase:
 
     def close(self) -> None:
         """Close; the log is copied into the database."""
+        self._segments.close()
         with suppress(sqlite3.Error):
             self._db.close()
         self._lock.release()
@@ -167,6 +179,8 @@ class QueueDatabase:
         return [self.perform([work])[0] for work in group]
 
     def _as_store_error(self, error: Exception) -> StoreError:
+        if isinstance(error, StoreError):
+            return error
         if not isinstance(error, sqlite3.Error):
             log.failure("queue database", error)
         elif is_damage(error):
@@ -177,7 +191,7 @@ class QueueDatabase:
 
     def _transaction(self, group: Sequence[Work]) -> list[Any]:
         results: dict[Work, Any] = {}
-        removed_files: list[str] = []
+        removed: Removed = []
         self._db.execute("BEGIN IMMEDIATE")
         try:
             puts = [work for work in group if work.kind == "put"]
@@ -185,25 +199,36 @@ class QueueDatabase:
             if puts:
                 self._put_all([work.argument for work in puts])
             if settles:
-                removed_files += self._settle_all([work.argument for work in settles])
+                removed += self._settle_all([work.argument for work in settles])
             for work in group:
                 if work.kind not in ("put", "settle"):
-                    results[work] = self._one(work, removed_files)
+                    results[work] = self._one(work, removed)
             self._db.execute("COMMIT")
         except BaseException:
             with suppress(sqlite3.Error):
                 self._db.execute("ROLLBACK")
+            self._segment_use.rolled_back()
             raise
-        for name in removed_files:
-            self._files.remove_when_possible(name)
+        self._segment_use.committed()
+        if removed:
+            self._remove_contents(removed)
         return [results.get(work) for work in group]
 
-    def _one(self, work: Work, removed_files: list[str]) -> Any:
+    def _remove_contents(self, removed: Removed) -> None:
+        for name, size in removed:
+            place = Place.parse(name)
+            if place is None:
+                self._files.remove_when_possible(name)
+            else:
+                self._segment_use.gone(place, size)
+        self._segment_use.tidy()
+
+    def _one(self, work: Work, removed: Removed) -> Any:
         try:
             if work.kind == "delete":
-                return self._delete(work.argument, removed_files)
+                return self._delete(work.argument, removed)
             if work.kind == "release":
-                return self._release(work.argument, removed_files)
+                return self._release(work.argument, removed)
             if work.kind in ("hold", "unhold", "expire", "requeue"):
                 return self._verb(work.kind, work.argument)
             return getattr(self, work.kind)(work.argument)
@@ -215,24 +240,39 @@ class QueueDatabase:
     def _put_all(self, puts: Iterable[tuple[NewMessage, int, bool]]) -> None:
         messages: list[list[Any]] = []
         recipients: list[list[Any]] = []
-        places: list[tuple[int, int, int]] = []
-        octets: list[bytes] = []
-        at = 1
+        small: list[tuple[int, bytes]] = []
+        large: list[tuple[list[Any], bytes]] = []
         for message, number, lease in puts:
-            messages.append(message_row(message, number, LEASES.TAKEN if lease else 0))
+            row = message_row(message, number, LEASES.TAKEN if lease else 0)
+            messages.append(row)
             recipients += recipient_rows(message, number)
             content = message.content
-            if isinstance(content, MemoryContent):
-                places.append((number, at, content.size))
-                octets.append(content.octets)
-                at += content.size
+            if not isinstance(content, MemoryContent):
+                continue
+            if content.size <= _SEGMENT_THRESHOLD:
+                small.append((number, content.octets))
+            else:
+                large.append((row, content.octets))
+        if large:
+            files = self._segment_use.place([octets for _, octets in large])
+            for (row, _), file in zip(large, files, strict=True):
+                row[FILE_COLUMN] = file
         self._db.execute(sql.INSERT_MESSAGES, (json.dumps(messages),))
         self._db.execute(sql.INSERT_RECIPIENTS, (json.dumps(recipients),))
-        if places:
-            whole = octets[0] if len(octets) == 1 else b"".join(octets)
-            self._db.execute(sql.INSERT_CONTENTS, (json.dumps(places), whole))
+        if small:
+            self._put_small(small)
 
-    def _settle_all(self, settlements: Iterable[tuple[Settlement, tuple[Any, ...]]]) -> list[str]:
+    def _put_small(self, contents: Sequence[tuple[int, bytes]]) -> None:
+        """Contents into the database: all of them as one value, cut apart there."""
+        places: list[tuple[int, int, int]] = []
+        at = 1
+        for number, octets in contents:
+            places.append((number, at, len(octets)))
+            at += len(octets)
+        whole = contents[0][1] if len(contents) == 1 else b"".join([each for _, each in contents])
+        self._db.execute(sql.INSERT_CONTENTS, (json.dumps(places), whole))
+
+    def _settle_all(self, settlements: Iterable[tuple[Settlement, tuple[Any, ...]]]) -> Removed:
         removed: list[str] = []
         done: list[tuple[str, int]] = []
         deferred: list[tuple[Any, ...]] = []
@@ -272,10 +312,10 @@ class QueueDatabase:
     def _queue_ids(self, statement: str, *values: Any) -> list[str]:
         return [row[0] for row in self._db.execute(statement, values).fetchall()]
 
-    def _remove(self, queue_ids: Sequence[str]) -> list[str]:
-        """Remove messages with all that is theirs; gives the files to delete afterwards."""
+    def _remove(self, queue_ids: Sequence[str]) -> Removed:
+        """Remove messages with all that is theirs, but for their files."""
         given = (json.dumps(list(dict.fromkeys(queue_ids))),)
-        files = [row[0] for row in self._db.execute(sql.FILES_OF, given).fetchall()]
+        files: Removed = self._db.execute(sql.FILES_OF, given).fetchall()
         for statement in sql.REMOVE:
             self._db.execute(statement, given)
         return files
@@ -315,11 +355,11 @@ class QueueDatabase:
     def octets(self, number: int) -> bytes:
         return self._loader.octets(number)
 
-    def _release(self, queue_ids: Sequence[str], removed_files: list[str]) -> None:
+    def _release(self, queue_ids: Sequence[str], removed: Removed) -> None:
         given = json.dumps(list(queue_ids))
         self._db.execute(sql.RELEASE, (given,))
         if asked := self._queue_ids(sql.TO_DELETE, given):
-            removed_files += self._remove(asked)
+            removed += self._remove(asked)
 
     # Looking and operating
 
@@ -340,7 +380,7 @@ class QueueDatabase:
         condition, values = sql.selected(selection)
         return self._db.execute(f"{sql.VERBS[kind]} AND {condition}", values).rowcount
 
-    def _delete(self, selection: Selection, removed_files: list[str]) -> int:
+    def _delete(self, selection: Selection, removed: Removed) -> int:
         condition, values = sql.selected(selection)
         count = self._db.execute(f"{sql.VERBS['mark_deleted']} AND {condition}", values).rowcount
         while True:
@@ -348,7 +388,7 @@ class QueueDatabase:
             if not ids:
                 return count
             count += len(ids)
-            removed_files += self._remove(ids)
+            removed += self._remove(ids)
 
     def reroute(self, rows: Sequence[tuple[str, int, str, str]]) -> None:
         self._db.execute(sql.REROUTE, (json.dumps(list(rows)),))

@@ -48,7 +48,7 @@ class StoreSettings:
     reserve: int = 32 << 20
     memory_limit: int = 32 << 20
     cache_size: int = 8 << 20
-    file_threshold: int = 64 << 10
+    file_threshold: int = 256 << 10
     history_limit: int = 20
     long_ids: bool = False
     synchronous: str = "FULL"

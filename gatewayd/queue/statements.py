@@ -34,7 +34,17 @@ INSERT_CONTENTS = (
 
 _NUMBERS = "SELECT number FROM message WHERE queue_id IN (SELECT value FROM json_each(?1))"
 FILES_OF = (
-    "SELECT file FROM message WHERE file <> '' AND queue_id IN (SELECT value FROM json_each(?1))"
+    "SELECT file, size FROM message "
+    "WHERE file <> '' AND queue_id IN (SELECT value FROM json_each(?1))"
+)
+IN_SEGMENT = (
+    "SELECT number, file, size FROM message WHERE file <> '' AND file >= ? AND file < ? "
+    "ORDER BY number"
+)
+MOVE_CONTENTS = (
+    "UPDATE message SET file = given.file "
+    "FROM (SELECT value ->> 0 AS number, value ->> 1 AS file FROM json_each(?)) AS given "
+    "WHERE message.number = given.number"
 )
 REMOVE = (
     f"DELETE FROM content WHERE number IN ({_NUMBERS})",
@@ -110,7 +120,7 @@ TO_DELETE = (
     "AND queue_id IN (SELECT value FROM json_each(?))"
 )
 
-FILES = "SELECT file FROM message WHERE file <> ''"
+FILES = "SELECT file, size FROM message WHERE file <> ''"
 NUMBERS_DUE = (
     "SELECT number FROM message WHERE state = 0 AND lease = 0 AND due <= ? "
     "ORDER BY due, number LIMIT ?"
@@ -133,6 +143,7 @@ RECIPIENTS = (
 )
 CONTENT_LENGTH = "SELECT length(octets) FROM content WHERE number = ?"
 OCTETS = "SELECT octets FROM content WHERE number = ?"
+CONTENT_FILE = "SELECT file, size FROM message WHERE number = ?"
 QUEUE_ID = "SELECT queue_id FROM message WHERE number = ?"
 NUMBER = "SELECT number FROM message WHERE queue_id = ?"
 SET_CORRUPT = (
@@ -182,6 +193,11 @@ VERBS = {
     "mark_deleted": f"UPDATE message SET asked = asked | {ASKED.DELETE} WHERE {_IN_HANDS}",
 }
 DELETABLE = "SELECT queue_id FROM message WHERE lease <= 0"
+
+
+def segment_range(segment: str) -> tuple[str, str]:
+    """The parameters of IN_SEGMENT: all places in a file, ``segment@offset``."""
+    return f"{segment}@", f"{segment}A"
 
 
 def selected(selection: Selection) -> tuple[str, list[Any]]:

@@ -19,7 +19,7 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, DeferredList
 
 from gatewayd.address import Address
-from gatewayd.message import Envelope, MemoryContent, NewMessage, Recipient, Route
+from gatewayd.message import Envelope, NewMessage, Recipient, Route
 from gatewayd.queue.records import Settlement
 from gatewayd.queue.sqlite_store import SqliteStore, StoreSettings
 
@@ -28,8 +28,16 @@ _SESSIONS = 4
 
 
 def content_of(queue_id: str) -> bytes:
-    """A content that tells whose it is, of a size of its own."""
-    size = 200 + int(queue_id[-2:], 16) * 40
+    """A content that tells whose it is, of a size of its own.
+
+    Most lie in the database, some in a segment, a few in files of their own.
+    """
+    digits = int(queue_id[-2:], 16)
+    size = 200 + digits * 40
+    if digits % 8 == 3:
+        size += 30_000
+    elif digits % 16 == 5:
+        size += 300_000
     return f"Subject: {queue_id}\r\n\r\n".encode() + b"z" * size + b"\r\n"
 
 
@@ -42,7 +50,11 @@ async def _session(store: SqliteStore, count: int, number: int) -> None:
         now = time.time()
         queue_id = store.new_queue_id(now)
         recipient = Recipient(Address("r", "example.com"), Route("smtp", "[127.0.0.1]"))
-        content = MemoryContent(content_of(queue_id))
+        incoming = store.incoming()
+        pause = incoming.write(content_of(queue_id))
+        if pause is not None:
+            await pause
+        content = incoming.finish()
         message = NewMessage(queue_id, now, Envelope(Address("s", "x")), (recipient,), content)
         await store.put(message, True)
         _say(queue_id)

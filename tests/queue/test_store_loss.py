@@ -109,6 +109,8 @@ class _Disk:
         if call == "write" and match[3] == "1":
             data = _DATA.match(rest)
             self.said += _octets(data[1]).decode().split() if data else []
+        elif call == "write" and "/content/" in path:
+            self._append(path, rest)
         elif call == "pwrite64":
             self._write(path, rest)
         elif call == "ftruncate":
@@ -131,16 +133,23 @@ class _Disk:
         image.extend(bytes(max(0, offset - len(image))))
         image[offset : offset + len(octets)] = octets
 
+    def _append(self, path: str, rest: str) -> None:
+        """Content files are only ever written at their end."""
+        data = _DATA.match(rest)
+        if data is not None:
+            self.kernel.setdefault(path, bytearray()).extend(_octets(data[1]))
+
     def _sync(self, path: str) -> None:
-        self.disk[path] = bytes(self.kernel.get(path, b""))
+        if path in self.kernel:  # not a folder
+            self.disk[path] = bytes(self.kernel[path])
 
     def restore(self, source: Path, target: Path) -> None:
         """Write what the disk has into another folder."""
         target.mkdir()
         (target / "content").mkdir()
         for path, octets in self.disk.items():
-            if Path(path).parent == source:
-                (target / Path(path).name).write_bytes(octets)
+            if Path(path).is_relative_to(source):
+                (target / Path(path).relative_to(source)).write_bytes(octets)
 
 
 def _octets(text: str) -> bytes:

@@ -55,7 +55,7 @@ ROWS = (
     number("queue_cache_size", "8388608", "Ours: octets of the database's page cache."),
     number(
         "queue_file_threshold",
-        "65536",
+        "262144",
         "Ours: larger contents lie in files of their own.",
     ),
     number("attempt_history_limit", "20", "Ours: attempts remembered for each recipient."),
