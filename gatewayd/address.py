@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gatewayd.errors import AddressSyntaxError
 
@@ -54,6 +55,7 @@ class Address:
 NULL = Address("", "")
 
 
+@lru_cache(maxsize=4096)  # an address is written a dozen times on its way
 def quote_local(local: str) -> str:
     """The local part as RFC 5321 §4.1.2 writes it: a Dot-string, or else a Quoted-string."""
     if _DOT_STRING.match(local) or not local:
