@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.peers import eventually, free_port, listens
+from tests.peers import eventually, free_port, listens, require
 
 _MAIN = """\
 queue_directory = {root}/queue
@@ -149,6 +149,13 @@ class GatewayProcess:
             code, answer = client.data(text)
             assert code == 250, answer
             return answer.decode().rpartition(" ")[2]
+
+    def fill(self, recipient: str, count: int) -> None:
+        """So many small messages to one recipient, in a moment."""
+        source = require("smtp-source", "postfix")
+        fixed = ["-s", "5", "-f", "sender@example.org", "-t", recipient, "-m", str(count)]
+        arguments = [source, *fixed, f"127.0.0.1:{self.port}"]
+        subprocess.run(arguments, check=True, capture_output=True, timeout=60)
 
     def queue(self) -> str:
         """postqueue -p."""

@@ -13,14 +13,15 @@ from tests.peers import free_port
 class MailSink:
     """``messages`` are the contents received, as they came, dots unstuffed.
 
-    ``answers`` has replies to commands by how they begin, in upper case; ``connections`` counts
-    who ever came.
+    ``answers`` has replies to commands by how they begin, in upper case; ``pause`` seconds go by
+    before a message is acknowledged; ``connections`` counts who ever came.
     """
 
     def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self.port = port
         self.host = host
         self.connections = 0
+        self.pause = 0.0
         self.messages: list[bytes] = []
         self.envelopes: list[tuple[str, list[str]]] = []
         self.extensions = ["PIPELINING", "8BITMIME", "DSN", "SIZE 0"]
@@ -57,6 +58,7 @@ class MailSink:
                     octets = await reader.readuntil(b"\r\n.\r\n")
                     self.messages.append(octets[:-3].replace(b"\r\n..", b"\r\n."))
                     self.envelopes.append((sender, recipients))
+                    await asyncio.sleep(self.pause)
                     writer.write(b"250 2.0.0 kept\r\n")
                 elif verb == "QUIT":
                     writer.write(b"221 bye\r\n")

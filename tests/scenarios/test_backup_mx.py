@@ -84,7 +84,7 @@ def test_mail_is_returned_at_the_end_of_its_life(tmp_path: Path) -> None:
     times = {
         "minimal_backoff_time": "1s",
         "maximal_backoff_time": "1s",
-        "maximal_queue_lifetime": "2s",
+        "maximal_queue_lifetime": "1s",
     }
     with _backup(tmp_path, times) as net:
         queue_id = net.ours.send("a@example.com", "Subject: late\n\nx")
