@@ -39,7 +39,10 @@ discard unix - - n - - discard
 
 
 class GatewayProcess:
-    """One instance under ``root``; ``settings`` and ``services`` are added to the files."""
+    """One instance under ``root``; ``settings`` and ``services`` are added to the files.
+
+    ``owner`` is its mail_owner: by default who runs the tests, though that be root.
+    """
 
     def __init__(
         self,
@@ -47,9 +50,11 @@ class GatewayProcess:
         transport: str,
         settings: Mapping[str, str] | None = None,
         services: str = "",
+        owner: str = "",
     ) -> None:
         self.root = root
         self.port = free_port()
+        self.owner = owner or pwd.getpwuid(os.getuid()).pw_name
         self.process: subprocess.Popen[bytes] | None = None
         (root / "etc").mkdir(parents=True)
         self.write("transport", transport)
@@ -62,8 +67,7 @@ class GatewayProcess:
 
     def configure(self, settings: Mapping[str, str]) -> None:
         """main.cf anew."""
-        owner = pwd.getpwuid(os.getuid()).pw_name
-        main = _MAIN.format(root=self.root, owner=owner)
+        main = _MAIN.format(root=self.root, owner=self.owner)
         self.write("main.cf", main + "".join(f"{k} = {v}\n" for k, v in settings.items()))
 
     def start(self) -> None:
@@ -171,9 +175,10 @@ def gateway(
     transport: str,
     settings: Mapping[str, str] | None = None,
     services: str = "",
+    owner: str = "",
 ) -> Iterator[GatewayProcess]:
     """A running instance; stopped at the end."""
-    running = GatewayProcess(root / "gateway", transport, settings, services)
+    running = GatewayProcess(root / "gateway", transport, settings, services, owner)
     running.start()
     try:
         yield running
