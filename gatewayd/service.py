@@ -21,7 +21,7 @@ from twisted.internet.endpoints import UNIXServerEndpoint
 
 from gatewayd import maillog
 from gatewayd.config.load import Configuration, load
-from gatewayd.control.operator import Operator
+from gatewayd.control.operator import Ineligible, Operator
 from gatewayd.control.server import control_site
 from gatewayd.errors import ConfigError, ConfigProblem, GatewayError, StoreError
 from gatewayd.listeners import ListenAddress, Listeners
@@ -34,6 +34,7 @@ from gatewayd.process.privileges import drop_privileges, give_folder, owner_entr
 from gatewayd.process.systemd import say_ready, say_reloading, say_stopping
 from gatewayd.queue.dispatch import Dispatcher
 from gatewayd.queue.records import Selection
+from gatewayd.queue.route_basis import RouteBasis
 from gatewayd.queue.sqlite_store import SqliteStore, StoreSettings
 from gatewayd.receive.intake import Arrivals, StoreIntake
 from gatewayd.receive.internal import NoticeMaker
@@ -83,6 +84,7 @@ class GatewayService(TwistedService):
         self._dispatcher: Dispatcher | None = None
         self._pickup: Pickup | None = None
         self._notices: NoticeMaker | None = None
+        self._route_basis: RouteBasis | None = None
         self._control: Any = None
         self._stopping = False
         self._received = 0
@@ -149,6 +151,7 @@ class GatewayService(TwistedService):
             reports=parts.reports,
             prepare=self._prepare_notice,
             resolve=lambda sender, recipient: self._current().resolve(sender, recipient),
+            rerouted=self._rerouted,
             reactor=self._reactor,
             now=time.time,
         )
@@ -157,7 +160,8 @@ class GatewayService(TwistedService):
         self._pickup = Pickup(folder, parts.intake, parts.router, self._arrivals(), self._reactor)
         self._serve(parts)
         await self._listen_control(settings.text("control_socket"))
-        self._dispatcher.start()
+        basis = self._route_basis = RouteBasis(parts.configuration)
+        self._dispatcher.start(routes_changed=not basis.is_recorded)
         self._pickup.start()
         self._handle_signals()
         listening = ", ".join(map(str, self._listeners.serving)) or "nothing"
@@ -200,6 +204,10 @@ class GatewayService(TwistedService):
             dispatcher.submit(message)
 
         return Arrivals(self._store, time.time, dispatcher.room, submitted)
+
+    def _rerouted(self) -> None:
+        if self._route_basis is not None:
+            self._route_basis.record()
 
     async def _prepare_notice(self, report: Any) -> NewMessage:
         assert self._notices is not None
@@ -253,8 +261,11 @@ class GatewayService(TwistedService):
     # RunningGateway, for the control socket
 
     async def flush(self, selection: Selection) -> None:
-        """Deliver what waits there now."""
+        """Deliver what waits there now. Raises Ineligible, TableError."""
         assert self._dispatcher is not None
+        site = selection.site
+        if site is not None and not await self._current().flush_domains.matches(site):
+            raise Ineligible(site)
         self._dispatcher.flush(selection)
 
     async def _flush_site(self, site: str) -> bool:
@@ -290,6 +301,7 @@ class GatewayService(TwistedService):
         self._pickup.settings, self._pickup.router = parts.intake, parts.router
         assert self._store is not None
         self._notices = NoticeMaker(parts.intake, self._store, parts.router, time.time)
+        self._route_basis = RouteBasis(configuration)
         self._dispatcher.reload(parts.dispatch, parts.transports, parts.transport_settings)
         old.resolver.close()
         warnings = tuple(str(warning) for warning in configuration.warnings)
