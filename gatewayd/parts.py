@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from gatewayd.access.policy import Policy
+from gatewayd.access.policy import Policy, flush_domains
 from gatewayd.address import Address
 from gatewayd.config.load import Configuration
 from gatewayd.config.master_cf import Service
@@ -31,7 +31,7 @@ from gatewayd.routing.dns import DnsSettings, Resolver
 from gatewayd.routing.hosts import own_addresses
 from gatewayd.routing.router import Router
 from gatewayd.smtp.server import Exemptions, SmtpdSettings
-from gatewayd.tables.match_list import NetworkList
+from gatewayd.tables.match_list import MatchList, NetworkList
 from gatewayd.transport import TransportContext
 from gatewayd.transports.found import make_transports, transport_services
 
@@ -69,6 +69,7 @@ class Parts:
     transport_settings: dict[str, TransportSettings]
     smtpds: tuple[Smtpd, ...]
     permissions: Permissions
+    flush_domains: MatchList
 
     async def resolve(self, sender: Address, recipient: Address) -> Route:
         """Where mail to a recipient goes by this configuration. Raises TableError."""
@@ -108,6 +109,7 @@ def make_parts(
     reports = attempt(lambda: Reports(ReportSettings.from_settings(settings)))
     log = attempt(lambda: LogSettings.from_settings(settings))
     permissions = attempt(lambda: Permissions.from_settings(settings))
+    sites = attempt(lambda: flush_domains(settings))
     smtpds = []
     if router is not None:
         for service in configuration.services:
@@ -130,6 +132,7 @@ def make_parts(
         transport_settings=limits,
         smtpds=tuple(smtpds),
         permissions=permissions,
+        flush_domains=sites,
     )
 
 

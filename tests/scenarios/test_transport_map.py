@@ -82,8 +82,9 @@ def test_the_rows_of_the_book(tmp_path: Path) -> None:
             client.mail("a@example.org")
             code, text = client.rcpt("kdent@ora.com")
         assert code == 550
-        assert text.decode().endswith("<kdent@ora.com>: Recipient address rejected: "
-                                      "no mail accepted for kdent")
+        assert text.decode().endswith(
+            "<kdent@ora.com>: Recipient address rejected: no mail accepted for kdent"
+        )
         assert not wrong.connections
 
 
@@ -123,9 +124,7 @@ def test_inbound_and_outbound_mail_have_slots_of_their_own(tmp_path: Path) -> No
     """Outbound mail hangs in every slot that smtp has: inbound mail goes through all the same."""
     with mail_sink() as inside, mail_sink() as outside:
         outside.pause = 60
-        table = (
-            f"example.com relay:[127.0.0.1]:{inside.port}\n* smtp:[127.0.0.1]:{outside.port}\n"
-        )
+        table = f"example.com relay:[127.0.0.1]:{inside.port}\n* smtp:[127.0.0.1]:{outside.port}\n"
         limits = {"default_process_limit": "2", "stop_time_limit": "1s"}
         with gateway(tmp_path, table, limits) as ours:
             for number in range(4):
