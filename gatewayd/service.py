@@ -30,7 +30,12 @@ from gatewayd.message import NewMessage
 from gatewayd.parts import Parts, Smtpd, make_parts
 from gatewayd.process.launching import Launching, users_of
 from gatewayd.process.lock import PidFile
-from gatewayd.process.privileges import drop_privileges, give_folder, owner_entry
+from gatewayd.process.privileges import (
+    drop_privileges,
+    give_folder,
+    owner_entry,
+    unreadable_code,
+)
 from gatewayd.process.systemd import say_ready, say_reloading, say_stopping
 from gatewayd.queue.dispatch import Dispatcher
 from gatewayd.queue.records import Selection
@@ -115,6 +120,10 @@ class GatewayService(TwistedService):
         for warning in configuration.warnings:
             log.warning(str(warning))
         drop_privileges(owner)
+        if path := unreadable_code():
+            log.warning(
+                f"{path}: {owner.pw_name} (mail_owner) may not read this; install it elsewhere"
+            )
         super().privilegedStartService()  # type: ignore[no-untyped-call]
 
     @staticmethod
@@ -173,10 +182,9 @@ class GatewayService(TwistedService):
         self.exit_status = 69
         if failure.check(GatewayError, OSError):
             log.error(f"cannot start: {failure.getErrorMessage()}")
-            sys.stderr.write(f"gatewayd: fatal: {failure.getErrorMessage()}\n")
         else:
             log.failure("cannot start", failure)
-            failure.printTraceback()
+        sys.stderr.write(f"gatewayd: fatal: {failure.getErrorMessage()}\n")
         self._reactor.callLater(0, self._reactor.stop)
 
     def _handle_signals(self) -> None:

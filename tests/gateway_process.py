@@ -42,6 +42,7 @@ class GatewayProcess:
     """One instance under ``root``; ``settings`` and ``services`` are added to the files.
 
     ``owner`` is its mail_owner: by default who runs the tests, though that be root.
+    ``environment`` is added to that of the tests.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class GatewayProcess:
         self.root = root
         self.port = free_port()
         self.owner = owner or pwd.getpwuid(os.getuid()).pw_name
+        self.environment: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
         (root / "etc").mkdir(parents=True)
         self.write("transport", transport)
@@ -77,6 +79,7 @@ class GatewayProcess:
                 [sys.executable, "-m", "gatewayd.cli.daemon", "-c", self.etc, "foreground"],
                 stdout=errors,
                 stderr=errors,
+                env={**os.environ, **self.environment},
             )
         eventually(lambda: self._greets(), f"gatewayd accepting; {self.errors()}")
 

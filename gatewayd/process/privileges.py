@@ -7,7 +7,7 @@ import pwd
 
 from gatewayd.errors import ConfigError, ConfigProblem
 
-__all__ = ["drop_privileges", "give_folder", "owner_entry"]
+__all__ = ["drop_privileges", "give_folder", "owner_entry", "unreadable_code"]
 
 
 def owner_entry(name: str) -> pwd.struct_passwd:
@@ -29,6 +29,18 @@ def drop_privileges(owner: pwd.struct_passwd) -> None:
     os.initgroups(owner.pw_name, owner.pw_gid)
     os.setresgid(owner.pw_gid, owner.pw_gid, owner.pw_gid)
     os.setresuid(owner.pw_uid, owner.pw_uid, owner.pw_uid)
+
+
+def unreadable_code() -> str:
+    """A part of our own program that this process may not read, or "".
+
+    With Python or gatewayd in a folder that is root's alone, the program has lost it with root:
+    modules that are loaded late, by us or by a library, then cannot be.
+    """
+    for path in (os.__file__, __file__):
+        if not os.access(path, os.R_OK):
+            return path
+    return ""
 
 
 def give_folder(path: str, owner: pwd.struct_passwd, mode: int) -> None:

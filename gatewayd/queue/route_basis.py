@@ -46,13 +46,13 @@ class RouteBasis:
                 digest.update(Path(configuration.directory, name).read_bytes())
         for stamp in _stamps(configuration):
             digest.update(repr(stamp).encode())
-        self._digest = digest.hexdigest()
+        self._digest = digest.hexdigest().encode()
 
     @property
     def is_recorded(self) -> bool:
         """Whether record() was called for the same configuration and tables, the last time."""
         try:
-            return self._path.read_text("ascii", "replace").strip() == self._digest
+            return self._path.read_bytes() == self._digest
         except OSError:
             return False
 
@@ -61,7 +61,7 @@ class RouteBasis:
         at the next start."""
         fresh = self._path.with_suffix(".new")
         try:
-            fresh.write_text(self._digest + "\n")
+            fresh.write_bytes(self._digest)
             fresh.replace(self._path)
         except OSError as error:
             log.warning(f"{self._path}: {error.strerror}")
