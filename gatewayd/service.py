@@ -26,7 +26,7 @@ from gatewayd.control.server import control_site
 from gatewayd.errors import ConfigError, ConfigProblem, GatewayError, StoreError
 from gatewayd.listeners import ListenAddress, Listeners
 from gatewayd.maillog import MailLog
-from gatewayd.message import NewMessage
+from gatewayd.message import NewMessage, QueuedMessage
 from gatewayd.parts import Parts, Smtpd, make_parts
 from gatewayd.process.launching import Launching, users_of
 from gatewayd.process.lock import PidFile
@@ -203,15 +203,29 @@ class GatewayService(TwistedService):
         return self._parts
 
     def _arrivals(self) -> Arrivals:
+        """Where sessions of the present configuration bring their messages.
+
+        A session that began before a reload has given its recipients the routes of then: its
+        messages go by way of the store, where they are looked up again.
+        """
         assert self._store is not None
         dispatcher = self._dispatcher
         assert dispatcher is not None
+        routed_by = self._current()
 
-        def submitted(message: Any) -> None:
+        def room() -> bool:
+            return self._parts is routed_by and dispatcher.room()
+
+        def submitted(message: QueuedMessage) -> None:
             self._received += 1
             dispatcher.submit(message)
 
-        return Arrivals(self._store, time.time, dispatcher.room, submitted)
+        def stored() -> None:
+            self._received += 1
+            if self._parts is not routed_by:
+                dispatcher.check()
+
+        return Arrivals(self._store, time.time, room, submitted, stored)
 
     def _rerouted(self) -> None:
         if self._route_basis is not None:
@@ -285,14 +299,17 @@ class GatewayService(TwistedService):
     async def reload(self) -> tuple[str, ...]:
         """All or nothing. Raises ConfigError; then everything stays as it was."""
         say_reloading()
+        outcome = "reload refused"
         try:
-            return self._reload()
+            warnings = self._reload()
+            outcome = "reloaded"
         except ConfigError as error:
             for problem in error.problems:
                 log.error(f"reload refused: {problem}")
             raise
         finally:
-            say_ready("reloaded")
+            say_ready(outcome)
+        return warnings
 
     def _reload(self) -> tuple[str, ...]:
         assert self._dispatcher is not None
@@ -307,6 +324,7 @@ class GatewayService(TwistedService):
         self._serve(parts)
         self._close_unwanted(wanted)
         self._pickup.settings, self._pickup.router = parts.intake, parts.router
+        self._pickup.arrivals = self._arrivals()
         assert self._store is not None
         self._notices = NoticeMaker(parts.intake, self._store, parts.router, time.time)
         self._route_basis = RouteBasis(configuration)

@@ -55,7 +55,7 @@ class Pickup:
         self.settings = settings
         self.router = router
         self._folder = folder
-        self._arrivals = arrivals
+        self.arrivals = arrivals
         self._reactor = reactor
         self._interval = interval
         self._timer: Any = None
@@ -166,7 +166,7 @@ class Pickup:
         )
         incoming = IncomingMessage(
             self.settings,
-            self._arrivals,
+            self.arrivals,
             envelope,
             recipients,
             partial(_missing, self.settings, sender, submission.full_name),
