@@ -38,8 +38,13 @@ discard unix - - n - - discard
 """
 
 
+Settings = Mapping[str, str | None]
+
+
 class GatewayProcess:
     """One instance under ``root``; ``settings`` and ``services`` are added to the files.
+
+    A setting that is None isn't set at all.
 
     ``owner`` is its mail_owner: by default who runs the tests, though that be root.
     ``environment`` is added to that of the tests.
@@ -49,7 +54,7 @@ class GatewayProcess:
         self,
         root: Path,
         transport: str,
-        settings: Mapping[str, str] | None = None,
+        settings: Settings | None = None,
         services: str = "",
         owner: str = "",
     ) -> None:
@@ -67,10 +72,14 @@ class GatewayProcess:
         """A file of the configuration."""
         (self.root / "etc" / name).write_text(text)
 
-    def configure(self, settings: Mapping[str, str]) -> None:
+    def configure(self, settings: Settings) -> None:
         """main.cf anew."""
-        main = _MAIN.format(root=self.root, owner=self.owner)
-        self.write("main.cf", main + "".join(f"{k} = {v}\n" for k, v in settings.items()))
+        base = _MAIN.format(root=self.root, owner=self.owner).splitlines()
+        merged = {**dict(line.split(" =", 1) for line in base), **settings}
+        lines = [
+            f"{name} = {value.strip()}\n" for name, value in merged.items() if value is not None
+        ]
+        self.write("main.cf", "".join(lines))
 
     def start(self) -> None:
         """Start it, and wait until it accepts mail."""

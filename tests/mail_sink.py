@@ -70,7 +70,7 @@ class MailSink:
                         recipients = [*recipients, line]
                     writer.write(b"250 ok\r\n")
                 await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             return
         finally:
             writer.close()

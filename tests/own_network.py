@@ -3,7 +3,8 @@
     with own_network("192.0.2.1"):
         …   # sockets made here, and programs and threads started here, live in that network
 
-It has a loopback interface with 127.0.0.1 and the addresses given, and no way out. Linux gives
+It has a loopback interface with 127.0.0.1 and the addresses given (``192.0.2.1/24`` with all of
+its network, which then is this machine, too), and no way out. Linux gives
 each thread its network namespace, and what a thread starts inherits it; the thread comes back to
 its old one at the end. Needs root.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import ipaddress
 import os
 import socket
 import struct
@@ -59,12 +61,13 @@ def _bring_up(addresses: tuple[str, ...]) -> None:
         fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", _UP_LOOPBACK_RUNNING))
         for number, address in enumerate(addresses):
             name = f"lo:{number}".encode()
-            fcntl.ioctl(control, _SIOCSIFADDR, _request(name, address))
-            fcntl.ioctl(control, _SIOCSIFNETMASK, _request(name, "255.255.255.255"))
+            interface = ipaddress.IPv4Interface(address)
+            fcntl.ioctl(control, _SIOCSIFADDR, _request(name, interface.ip))
+            fcntl.ioctl(control, _SIOCSIFNETMASK, _request(name, interface.netmask))
 
 
-def _request(name: bytes, address: str) -> bytes:
-    return struct.pack("16sHxx4s8x", name, socket.AF_INET, socket.inet_aton(address))
+def _request(name: bytes, address: ipaddress.IPv4Address) -> bytes:
+    return struct.pack("16sHxx4s8x", name, socket.AF_INET, address.packed)
 
 
 def _check(result: int) -> None:

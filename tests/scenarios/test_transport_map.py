@@ -35,7 +35,6 @@ _MAILDROP = (
 def test_the_rows_of_the_book(tmp_path: Path) -> None:
     """Each row with its own result: an address and a port, a host, MX, a command, a refusal."""
     require_root("a pipe service with user=")
-    tmp_path.chmod(0o755)
     folder = tmp_path / "mail"
     folder.mkdir()
     folder.chmod(0o777)
