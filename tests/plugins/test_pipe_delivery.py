@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import pwd
-import time
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
