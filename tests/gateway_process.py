@@ -47,7 +47,7 @@ class GatewayProcess:
     A setting that is None isn't set at all.
 
     ``owner`` is its mail_owner: by default who runs the tests, though that be root.
-    ``environment`` is added to that of the tests.
+    ``environment`` is added to that of the tests; ``wrapper`` is a command to start it under.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class GatewayProcess:
         self.port = free_port()
         self.owner = owner or pwd.getpwuid(os.getuid()).pw_name
         self.environment: dict[str, str] = {}
+        self.wrapper: tuple[str, ...] = ()
         self.process: subprocess.Popen[bytes] | None = None
         (root / "etc").mkdir(parents=True)
         self.write("transport", transport)
@@ -83,9 +84,10 @@ class GatewayProcess:
 
     def start(self) -> None:
         """Start it, and wait until it accepts mail."""
+        command = (sys.executable, "-m", "gatewayd.cli.daemon", "-c", self.etc, "foreground")
         with (self.root / "stderr").open("ab") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "gatewayd.cli.daemon", "-c", self.etc, "foreground"],
+                [*self.wrapper, *command],
                 stdout=errors,
                 stderr=errors,
                 env={**os.environ, **self.environment},
