@@ -121,7 +121,7 @@ def _hang_up(connection: socket.socket) -> None:
 
 def test_a_dead_destination_is_left_alone_for_a_while(tmp_path: Path) -> None:
     """A hundred messages cost it a handful of connections; back again, it gets them all."""
-    settings = {"minimal_backoff_time": "2s", "maximal_backoff_time": "2s"}
+    settings = {"minimal_backoff_time": "1s", "maximal_backoff_time": "1s"}
     with ExitStack() as peers:
         dead = peers.enter_context(rude_server(_hang_up))
         transport = f"dead.example smtp:[127.0.0.1]:{dead.port}\n"
