@@ -6,6 +6,7 @@ nothing has changed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -108,7 +109,7 @@ def make_parts(
     intake = attempt(lambda: IntakeSettings.from_settings(settings))
     reports = attempt(lambda: Reports(ReportSettings.from_settings(settings)))
     log = attempt(lambda: LogSettings.from_settings(settings))
-    permissions = attempt(lambda: Permissions.from_settings(settings))
+    permissions = attempt(lambda: Permissions.from_settings(settings, os.geteuid()))
     sites = attempt(lambda: flush_domains(settings))
     smtpds = []
     if router is not None:

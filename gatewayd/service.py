@@ -22,6 +22,7 @@ from twisted.internet.endpoints import UNIXServerEndpoint
 from gatewayd import maillog
 from gatewayd.config.load import Configuration, load
 from gatewayd.control.operator import Ineligible, Operator
+from gatewayd.control.peer import Right
 from gatewayd.control.server import control_site
 from gatewayd.errors import ConfigError, ConfigProblem, GatewayError, StoreError
 from gatewayd.listeners import ListenAddress, Listeners
@@ -132,7 +133,9 @@ class GatewayService(TwistedService):
         queue = settings.text("queue_directory")
         give_folder(queue, owner, 0o755)
         give_folder(settings.text("data_directory"), owner, 0o750)
-        give_folder(os.path.join(queue, "maildrop"), owner, 0o730)
+        # Anybody may leave mail and see that there is some (a folder that can't be read can't be
+        # synced), but touch only the own; what is left has our group, which reads it.
+        give_folder(os.path.join(queue, "maildrop"), owner, 0o3777)
         give_folder(os.path.join(queue, "corrupt"), owner, 0o700)
 
     def startService(self) -> None:
@@ -166,7 +169,14 @@ class GatewayService(TwistedService):
         )
         queue = settings.text("queue_directory")
         folder = MaildropFolder(os.path.join(queue, "maildrop"), os.path.join(queue, "corrupt"))
-        self._pickup = Pickup(folder, parts.intake, parts.router, self._arrivals(), self._reactor)
+        self._pickup = Pickup(
+            folder,
+            parts.intake,
+            parts.router,
+            self._arrivals(),
+            self._reactor,
+            self._may_submit,
+        )
         self._serve(parts)
         await self._listen_control(settings.text("control_socket"))
         basis = self._route_basis = RouteBasis(parts.configuration)
@@ -279,6 +289,9 @@ class GatewayService(TwistedService):
             self._control = await endpoint.listen(site)
         except Exception as error:
             raise StoreError(f"cannot listen on {path}: {error}") from None
+
+    async def _may_submit(self, user_id: int) -> bool:
+        return await self._current().permissions.allows(user_id, Right.SUBMIT)
 
     # RunningGateway, for the control socket
 

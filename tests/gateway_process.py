@@ -46,7 +46,8 @@ class GatewayProcess:
 
     A setting that is None isn't set at all.
 
-    ``owner`` is its mail_owner: by default who runs the tests, though that be root.
+    ``owner`` is its mail_owner: by default who runs the tests, though that be root. Another one
+    needs a ``root`` that it can reach (the fixture open_path).
     ``environment`` is added to that of the tests; ``wrapper`` is a command to start it under.
     """
 

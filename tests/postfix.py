@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.peers import eventually, free_port, let_in, listens, require, require_root
+from tests.peers import eventually, free_port, listens, require, require_root
 
 _BASE = """\
 compatibility_level = 3.6
@@ -130,7 +130,10 @@ def running(
     """A private Postfix under ``root``; stopped at the end."""
     require_root("Postfix's master starts as root")
     program = require("postfix", "postfix")
-    let_in(root)
+    root.chmod(0o755)
+    for parent in root.parents:
+        if parent.is_relative_to("/tmp") and parent != Path("/tmp"):
+            parent.chmod(parent.stat().st_mode | 0o011)
     port = free_port()
     write_config(root, port, settings or {}, services)
     (root / "queue").mkdir(exist_ok=True)

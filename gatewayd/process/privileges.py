@@ -44,7 +44,13 @@ def unreadable_code() -> str:
 
 
 def give_folder(path: str, owner: pwd.struct_passwd, mode: int) -> None:
-    """Make sure a folder exists and belongs to ``owner``. Raises OSError."""
-    os.makedirs(path, mode=mode, exist_ok=True)
+    """Make sure a folder exists and belongs to ``owner``. Raises OSError.
+
+    A new one has this mode, whatever the umask; one that is there keeps the administrator's.
+    """
+    is_new = not os.path.isdir(path)
+    os.makedirs(path, exist_ok=True)
     if os.geteuid() == 0 and os.stat(path).st_uid != owner.pw_uid:
         os.chown(path, owner.pw_uid, owner.pw_gid)
+    if is_new:
+        os.chmod(path, mode)

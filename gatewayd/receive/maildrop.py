@@ -207,7 +207,10 @@ def _write(
 
 
 def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    """For us and the folder's group, which is the gateway's; whatever our umask says."""
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    os.fchmod(descriptor, 0o640)
+    return descriptor
 
 
 def sync_folder(folder: str) -> None:

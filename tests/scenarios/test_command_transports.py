@@ -66,9 +66,9 @@ def _send(ours: GatewayProcess, sender: str, *recipients: str) -> None:
         client.sendmail(sender, recipients, "Subject: x\n\n.dot\nFrom here\n")
 
 
-def test_commands_by_the_recipes_of_the_books(tmp_path: Path) -> None:
+def test_commands_by_the_recipes_of_the_books(open_path: Path) -> None:
     require_root("commands as another user")
-    commands = _Commands(tmp_path / "commands")
+    commands = _Commands(open_path / "commands")
     settings = {
         "relay_domains": "uucp.example, fax.example",
         "fax_destination_recipient_limit": "1",
@@ -79,7 +79,7 @@ def test_commands_by_the_recipes_of_the_books(tmp_path: Path) -> None:
             f"example.org smtp:[127.0.0.1]:{senders.port}\n"
         )
         services = _SERVICES.format(command=commands.command)
-        with gateway(tmp_path, table, settings, services, "mail") as ours:
+        with gateway(open_path, table, settings, services, "mail") as ours:
             # One job for several recipients, in the order of octets; lower case by flags h and u.
             _send(ours, "Me@Example.org", "Joe@UUCP.example", "ann@uucp.example")
             [record] = commands.records(1)

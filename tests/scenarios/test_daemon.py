@@ -58,11 +58,11 @@ def _has_internet_sockets(pid: int) -> bool:
     return any(match[1] in inodes for each in links if (match := re.match(r"socket:\[(\d+)", each)))
 
 
-def test_started_by_root_it_keeps_the_port_and_nothing_else(tmp_path: Path) -> None:
+def test_started_by_root_it_keeps_the_port_and_nothing_else(open_path: Path) -> None:
     """G22: whoever reads the network is mail_owner, without capabilities; root's helper reads
     nothing of it."""
     services = "127.0.0.1:25 inet n - n - - smtpd\n" + _PIPE
-    with own_network(), _daemon(tmp_path, services) as ours:
+    with own_network(), _daemon(open_path, services) as ours:
         with smtplib.SMTP("127.0.0.1", 25, timeout=10) as client:
             assert client.noop()[0] == 250
         pid = int((ours.root / "queue" / "gatewayd.pid").read_text())
@@ -93,10 +93,10 @@ def test_started_by_root_it_keeps_the_port_and_nothing_else(tmp_path: Path) -> N
         assert (stopped.returncode, stopped.stderr) == (1, "gatewayd: fatal: not running\n")
 
 
-def test_a_command_of_a_user_unknown_at_the_start_needs_a_restart(tmp_path: Path) -> None:
+def test_a_command_of_a_user_unknown_at_the_start_needs_a_restart(open_path: Path) -> None:
     """Root is gone by then: a reload that would need it is refused, with its line."""
     require_root("commands as other users")
-    with _daemon(tmp_path, _PIPE) as ours:
+    with _daemon(open_path, _PIPE) as ours:
         path = ours.root / "etc" / "master.cf"
         path.write_text(path.read_text() + "late unix - n n - - pipe user=daemon argv=/bin/true\n")
         line = path.read_text().count("\n")

@@ -40,7 +40,7 @@ def test_a_slow_destination_and_a_huge_message_leave_others_their_turns(tmp_path
                 crowd = [f"r{number}@slow.example" for number in range(1000)]
                 client.sendmail("s@example.org", crowd, "Subject: crowd\n\nx")
             ours.fill("a@slow.example", 300)
-            assert max(_seconds_to_arrive(ours, "a@quick.example", quick) for _ in range(5)) < 1
+            assert max(_seconds_to_arrive(ours, "a@quick.example", quick) for _ in range(5)) < 2
             # Where the slow one's mail takes every lane that a transport has, it gives one up
             # after its turn of ten messages: two seconds here.
             ours.fill("a@slow2.example", 100)

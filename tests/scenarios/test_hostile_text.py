@@ -129,12 +129,12 @@ def _executed(trace: str) -> list[str]:
     return re.findall(r'execve(?:at)?\((?:\w+, )?"([^"]+)"', trace)
 
 
-def test_no_command_is_executed_from_mail(tmp_path: Path) -> None:
+def test_no_command_is_executed_from_mail(open_path: Path) -> None:
     """Shell and path characters in every address and header, to a command and to a server; every
     execve of the gateway and all its children is watched."""
     require_root("commands as another user")
     strace = require("strace", "strace")
-    mark = tmp_path / "mark"
+    mark = open_path / "mark"
     services = (
         "command unix - n n - - pipe user=nobody\n"
         "  argv=/usr/bin/printf %s $sender $recipient $user $extension $domain ${nexthop}\n"
@@ -142,8 +142,8 @@ def test_no_command_is_executed_from_mail(tmp_path: Path) -> None:
     with mail_sink() as sink:
         table = f"example.com command:$(touch {mark})\n* smtp:[127.0.0.1]:{sink.port}\n"
         settings = {"command_destination_recipient_limit": "1", "recipient_delimiter": "+"}
-        ours = GatewayProcess(tmp_path / "gateway", table, settings, services, "mail")
-        trace = tmp_path / "trace"
+        ours = GatewayProcess(open_path / "gateway", table, settings, services, "mail")
+        trace = open_path / "trace"
         filters = ("-f", "--seccomp-bpf", "-qq", "-e", "trace=execve,execveat", "-s", "500")
         ours.wrapper = (strace, *filters, "-o", str(trace))
         ours.start()

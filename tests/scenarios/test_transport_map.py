@@ -32,10 +32,10 @@ _MAILDROP = (
 )
 
 
-def test_the_rows_of_the_book(tmp_path: Path) -> None:
+def test_the_rows_of_the_book(open_path: Path) -> None:
     """Each row with its own result: an address and a port, a host, MX, a command, a refusal."""
     require_root("a pipe service with user=")
-    folder = tmp_path / "mail"
+    folder = open_path / "mail"
     folder.mkdir()
     folder.chmod(0o777)
     settings = {
@@ -51,7 +51,7 @@ def test_the_rows_of_the_book(tmp_path: Path) -> None:
         mail_sink(25, "192.0.2.1") as by_host,
         mail_sink(25, "192.0.2.2") as by_mx,
         mail_sink(25, "192.0.2.3") as wrong,
-        gateway(tmp_path, "", settings, _MAILDROP.format(folder=folder), "mail") as ours,
+        gateway(open_path, "", settings, _MAILDROP.format(folder=folder), "mail") as ours,
     ):
         ours.write("transport", _TABLE)
         assert ours.ctl("postmap", f"hash:{ours.etc}/transport").returncode == 0
