@@ -188,7 +188,7 @@ class GatewayProcess:
 def gateway(
     root: Path,
     transport: str,
-    settings: Mapping[str, str] | None = None,
+    settings: Settings | None = None,
     services: str = "",
     owner: str = "",
 ) -> Iterator[GatewayProcess]:

@@ -67,17 +67,17 @@ def _content(number: int, end: bytes) -> tuple[bytes, bytes]:
     ]
 
 
-def test_no_end_of_data_but_the_real_one(tmp_path: Path) -> None:
+def test_no_end_of_data_but_the_real_one(open_path: Path) -> None:
     """Each by DATA and by BDAT, from a stranger, to a Postfix that takes bare line feeds."""
     far_settings = {
         "relay_domains": "example.com",
         "transport_maps": "static:discard:",
         "smtpd_forbid_bare_newline": "no",
     }
-    (tmp_path / "far").mkdir()
-    with postfix.running(tmp_path / "far", far_settings) as far:
+    (open_path / "far").mkdir()
+    with postfix.running(open_path / "far", far_settings) as far:
         table = f"example.com smtp:[127.0.0.1]:{far.port}\n"
-        with gateway(tmp_path, table, {"smtpd_forbid_bare_newline_exclusions": ""}) as ours:
+        with gateway(open_path, table, {"smtpd_forbid_bare_newline_exclusions": ""}) as ours:
             for number, end in enumerate(_ENDS):
                 first, second = _content(number, end)
                 client = _Client(ours.port)
