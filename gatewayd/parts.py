@@ -6,12 +6,13 @@ nothing has changed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from gatewayd.access.policy import Policy
+from gatewayd.access.policy import Policy, flush_domains
 from gatewayd.address import Address
 from gatewayd.config.load import Configuration
 from gatewayd.config.master_cf import Service
@@ -31,7 +32,7 @@ from gatewayd.routing.dns import DnsSettings, Resolver
 from gatewayd.routing.hosts import own_addresses
 from gatewayd.routing.router import Router
 from gatewayd.smtp.server import Exemptions, SmtpdSettings
-from gatewayd.tables.match_list import NetworkList
+from gatewayd.tables.match_list import MatchList, NetworkList
 from gatewayd.transport import TransportContext
 from gatewayd.transports.found import make_transports, transport_services
 
@@ -69,6 +70,7 @@ class Parts:
     transport_settings: dict[str, TransportSettings]
     smtpds: tuple[Smtpd, ...]
     permissions: Permissions
+    flush_domains: MatchList
 
     async def resolve(self, sender: Address, recipient: Address) -> Route:
         """Where mail to a recipient goes by this configuration. Raises TableError."""
@@ -107,7 +109,8 @@ def make_parts(
     intake = attempt(lambda: IntakeSettings.from_settings(settings))
     reports = attempt(lambda: Reports(ReportSettings.from_settings(settings)))
     log = attempt(lambda: LogSettings.from_settings(settings))
-    permissions = attempt(lambda: Permissions.from_settings(settings))
+    permissions = attempt(lambda: Permissions.from_settings(settings, os.geteuid()))
+    sites = attempt(lambda: flush_domains(settings))
     smtpds = []
     if router is not None:
         for service in configuration.services:
@@ -130,6 +133,7 @@ def make_parts(
         transport_settings=limits,
         smtpds=tuple(smtpds),
         permissions=permissions,
+        flush_domains=sites,
     )
 
 

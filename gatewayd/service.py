@@ -21,19 +21,26 @@ from twisted.internet.endpoints import UNIXServerEndpoint
 
 from gatewayd import maillog
 from gatewayd.config.load import Configuration, load
-from gatewayd.control.operator import Operator
+from gatewayd.control.operator import Ineligible, Operator
+from gatewayd.control.peer import Right
 from gatewayd.control.server import control_site
 from gatewayd.errors import ConfigError, ConfigProblem, GatewayError, StoreError
 from gatewayd.listeners import ListenAddress, Listeners
 from gatewayd.maillog import MailLog
-from gatewayd.message import NewMessage
+from gatewayd.message import NewMessage, QueuedMessage
 from gatewayd.parts import Parts, Smtpd, make_parts
 from gatewayd.process.launching import Launching, users_of
 from gatewayd.process.lock import PidFile
-from gatewayd.process.privileges import drop_privileges, give_folder, owner_entry
+from gatewayd.process.privileges import (
+    drop_privileges,
+    give_folder,
+    owner_entry,
+    unreadable_code,
+)
 from gatewayd.process.systemd import say_ready, say_reloading, say_stopping
 from gatewayd.queue.dispatch import Dispatcher
 from gatewayd.queue.records import Selection
+from gatewayd.queue.route_basis import RouteBasis
 from gatewayd.queue.sqlite_store import SqliteStore, StoreSettings
 from gatewayd.receive.intake import Arrivals, StoreIntake
 from gatewayd.receive.internal import NoticeMaker
@@ -83,6 +90,7 @@ class GatewayService(TwistedService):
         self._dispatcher: Dispatcher | None = None
         self._pickup: Pickup | None = None
         self._notices: NoticeMaker | None = None
+        self._route_basis: RouteBasis | None = None
         self._control: Any = None
         self._stopping = False
         self._received = 0
@@ -113,6 +121,10 @@ class GatewayService(TwistedService):
         for warning in configuration.warnings:
             log.warning(str(warning))
         drop_privileges(owner)
+        if path := unreadable_code():
+            log.warning(
+                f"{path}: {owner.pw_name} (mail_owner) may not read this; install it elsewhere"
+            )
         super().privilegedStartService()  # type: ignore[no-untyped-call]
 
     @staticmethod
@@ -121,7 +133,9 @@ class GatewayService(TwistedService):
         queue = settings.text("queue_directory")
         give_folder(queue, owner, 0o755)
         give_folder(settings.text("data_directory"), owner, 0o750)
-        give_folder(os.path.join(queue, "maildrop"), owner, 0o730)
+        # Anybody may leave mail and see that there is some (a folder that can't be read can't be
+        # synced), but touch only the own; what is left has our group, which reads it.
+        give_folder(os.path.join(queue, "maildrop"), owner, 0o3777)
         give_folder(os.path.join(queue, "corrupt"), owner, 0o700)
 
     def startService(self) -> None:
@@ -149,15 +163,24 @@ class GatewayService(TwistedService):
             reports=parts.reports,
             prepare=self._prepare_notice,
             resolve=lambda sender, recipient: self._current().resolve(sender, recipient),
+            rerouted=self._rerouted,
             reactor=self._reactor,
             now=time.time,
         )
         queue = settings.text("queue_directory")
         folder = MaildropFolder(os.path.join(queue, "maildrop"), os.path.join(queue, "corrupt"))
-        self._pickup = Pickup(folder, parts.intake, parts.router, self._arrivals(), self._reactor)
+        self._pickup = Pickup(
+            folder,
+            parts.intake,
+            parts.router,
+            self._arrivals(),
+            self._reactor,
+            self._may_submit,
+        )
         self._serve(parts)
         await self._listen_control(settings.text("control_socket"))
-        self._dispatcher.start()
+        basis = self._route_basis = RouteBasis(parts.configuration)
+        self._dispatcher.start(routes_changed=not basis.is_recorded)
         self._pickup.start()
         self._handle_signals()
         listening = ", ".join(map(str, self._listeners.serving)) or "nothing"
@@ -169,10 +192,9 @@ class GatewayService(TwistedService):
         self.exit_status = 69
         if failure.check(GatewayError, OSError):
             log.error(f"cannot start: {failure.getErrorMessage()}")
-            sys.stderr.write(f"gatewayd: fatal: {failure.getErrorMessage()}\n")
         else:
             log.failure("cannot start", failure)
-            failure.printTraceback()
+        sys.stderr.write(f"gatewayd: fatal: {failure.getErrorMessage()}\n")
         self._reactor.callLater(0, self._reactor.stop)
 
     def _handle_signals(self) -> None:
@@ -191,15 +213,33 @@ class GatewayService(TwistedService):
         return self._parts
 
     def _arrivals(self) -> Arrivals:
+        """Where sessions of the present configuration bring their messages.
+
+        A session that began before a reload has given its recipients the routes of then: its
+        messages go by way of the store, where they are looked up again.
+        """
         assert self._store is not None
         dispatcher = self._dispatcher
         assert dispatcher is not None
+        routed_by = self._current()
 
-        def submitted(message: Any) -> None:
+        def room() -> bool:
+            return self._parts is routed_by and dispatcher.room()
+
+        def submitted(message: QueuedMessage) -> None:
             self._received += 1
             dispatcher.submit(message)
 
-        return Arrivals(self._store, time.time, dispatcher.room, submitted)
+        def stored() -> None:
+            self._received += 1
+            if self._parts is not routed_by:
+                dispatcher.check()
+
+        return Arrivals(self._store, time.time, room, submitted, stored)
+
+    def _rerouted(self) -> None:
+        if self._route_basis is not None:
+            self._route_basis.record()
 
     async def _prepare_notice(self, report: Any) -> NewMessage:
         assert self._notices is not None
@@ -250,11 +290,17 @@ class GatewayService(TwistedService):
         except Exception as error:
             raise StoreError(f"cannot listen on {path}: {error}") from None
 
+    async def _may_submit(self, user_id: int) -> bool:
+        return await self._current().permissions.allows(user_id, Right.SUBMIT)
+
     # RunningGateway, for the control socket
 
     async def flush(self, selection: Selection) -> None:
-        """Deliver what waits there now."""
+        """Deliver what waits there now. Raises Ineligible, TableError."""
         assert self._dispatcher is not None
+        site = selection.site
+        if site is not None and not await self._current().flush_domains.matches(site):
+            raise Ineligible(site)
         self._dispatcher.flush(selection)
 
     async def _flush_site(self, site: str) -> bool:
@@ -266,14 +312,17 @@ class GatewayService(TwistedService):
     async def reload(self) -> tuple[str, ...]:
         """All or nothing. Raises ConfigError; then everything stays as it was."""
         say_reloading()
+        outcome = "reload refused"
         try:
-            return self._reload()
+            warnings = self._reload()
+            outcome = "reloaded"
         except ConfigError as error:
             for problem in error.problems:
                 log.error(f"reload refused: {problem}")
             raise
         finally:
-            say_ready("reloaded")
+            say_ready(outcome)
+        return warnings
 
     def _reload(self) -> tuple[str, ...]:
         assert self._dispatcher is not None
@@ -288,8 +337,10 @@ class GatewayService(TwistedService):
         self._serve(parts)
         self._close_unwanted(wanted)
         self._pickup.settings, self._pickup.router = parts.intake, parts.router
+        self._pickup.arrivals = self._arrivals()
         assert self._store is not None
         self._notices = NoticeMaker(parts.intake, self._store, parts.router, time.time)
+        self._route_basis = RouteBasis(configuration)
         self._dispatcher.reload(parts.dispatch, parts.transports, parts.transport_settings)
         old.resolver.close()
         warnings = tuple(str(warning) for warning in configuration.warnings)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.peers import eventually, free_port, listens
+from tests.peers import eventually, free_port, listens, require
 
 _MAIN = """\
 queue_directory = {root}/queue
@@ -38,18 +38,32 @@ discard unix - - n - - discard
 """
 
 
+Settings = Mapping[str, str | None]
+
+
 class GatewayProcess:
-    """One instance under ``root``; ``settings`` and ``services`` are added to the files."""
+    """One instance under ``root``; ``settings`` and ``services`` are added to the files.
+
+    A setting that is None isn't set at all.
+
+    ``owner`` is its mail_owner: by default who runs the tests, though that be root. Another one
+    needs a ``root`` that it can reach (the fixture open_path).
+    ``environment`` is added to that of the tests; ``wrapper`` is a command to start it under.
+    """
 
     def __init__(
         self,
         root: Path,
         transport: str,
-        settings: Mapping[str, str] | None = None,
+        settings: Settings | None = None,
         services: str = "",
+        owner: str = "",
     ) -> None:
         self.root = root
         self.port = free_port()
+        self.owner = owner or pwd.getpwuid(os.getuid()).pw_name
+        self.environment: dict[str, str] = {}
+        self.wrapper: tuple[str, ...] = ()
         self.process: subprocess.Popen[bytes] | None = None
         (root / "etc").mkdir(parents=True)
         self.write("transport", transport)
@@ -60,19 +74,24 @@ class GatewayProcess:
         """A file of the configuration."""
         (self.root / "etc" / name).write_text(text)
 
-    def configure(self, settings: Mapping[str, str]) -> None:
+    def configure(self, settings: Settings) -> None:
         """main.cf anew."""
-        owner = pwd.getpwuid(os.getuid()).pw_name
-        main = _MAIN.format(root=self.root, owner=owner)
-        self.write("main.cf", main + "".join(f"{k} = {v}\n" for k, v in settings.items()))
+        base = _MAIN.format(root=self.root, owner=self.owner).splitlines()
+        merged = {**dict(line.split(" =", 1) for line in base), **settings}
+        lines = [
+            f"{name} = {value.strip()}\n" for name, value in merged.items() if value is not None
+        ]
+        self.write("main.cf", "".join(lines))
 
     def start(self) -> None:
         """Start it, and wait until it accepts mail."""
+        command = (sys.executable, "-m", "gatewayd.cli.daemon", "-c", self.etc, "foreground")
         with (self.root / "stderr").open("ab") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "gatewayd.cli.daemon", "-c", self.etc, "foreground"],
+                [*self.wrapper, *command],
                 stdout=errors,
                 stderr=errors,
+                env={**os.environ, **self.environment},
             )
         eventually(lambda: self._greets(), f"gatewayd accepting; {self.errors()}")
 
@@ -150,6 +169,13 @@ class GatewayProcess:
             assert code == 250, answer
             return answer.decode().rpartition(" ")[2]
 
+    def fill(self, recipient: str, count: int) -> None:
+        """So many small messages to one recipient, in a moment."""
+        source = require("smtp-source", "postfix")
+        fixed = ["-s", "5", "-f", "sender@example.org", "-t", recipient, "-m", str(count)]
+        arguments = [source, *fixed, f"127.0.0.1:{self.port}"]
+        subprocess.run(arguments, check=True, capture_output=True, timeout=60)
+
     def queue(self) -> str:
         """postqueue -p."""
         return self.ctl("postqueue", "-p").stdout
@@ -162,11 +188,12 @@ class GatewayProcess:
 def gateway(
     root: Path,
     transport: str,
-    settings: Mapping[str, str] | None = None,
+    settings: Settings | None = None,
     services: str = "",
+    owner: str = "",
 ) -> Iterator[GatewayProcess]:
     """A running instance; stopped at the end."""
-    running = GatewayProcess(root / "gateway", transport, settings, services)
+    running = GatewayProcess(root / "gateway", transport, settings, services, owner)
     running.start()
     try:
         yield running

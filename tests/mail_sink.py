@@ -13,11 +13,15 @@ from tests.peers import free_port
 class MailSink:
     """``messages`` are the contents received, as they came, dots unstuffed.
 
-    ``answers`` has replies to commands by how they begin, in upper case.
+    ``answers`` has replies to commands by how they begin, in upper case; ``pause`` seconds go by
+    before a message is acknowledged; ``connections`` counts who ever came.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self.port = port
+        self.host = host
+        self.connections = 0
+        self.pause = 0.0
         self.messages: list[bytes] = []
         self.envelopes: list[tuple[str, list[str]]] = []
         self.extensions = ["PIPELINING", "8BITMIME", "DSN", "SIZE 0"]
@@ -32,6 +36,7 @@ class MailSink:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
+        self.connections += 1
         sender, recipients = "", []
         writer.write(b"220 sink.test ESMTP\r\n")
         try:
@@ -53,6 +58,7 @@ class MailSink:
                     octets = await reader.readuntil(b"\r\n.\r\n")
                     self.messages.append(octets[:-3].replace(b"\r\n..", b"\r\n."))
                     self.envelopes.append((sender, recipients))
+                    await asyncio.sleep(self.pause)
                     writer.write(b"250 2.0.0 kept\r\n")
                 elif verb == "QUIT":
                     writer.write(b"221 bye\r\n")
@@ -64,24 +70,35 @@ class MailSink:
                         recipients = [*recipients, line]
                     writer.write(b"250 ok\r\n")
                 await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             return
         finally:
             writer.close()
 
 
+async def _end(connections: set[asyncio.Task[None] | None]) -> None:
+    """Sessions that clients have left open."""
+    open_ones = [each for each in connections if each is not None]
+    for each in open_ones:
+        each.cancel()
+    await asyncio.gather(*open_ones, return_exceptions=True)
+
+
 @contextmanager
-def mail_sink(port: int | None = None) -> Iterator[MailSink]:
+def mail_sink(port: int | None = None, host: str = "127.0.0.1") -> Iterator[MailSink]:
     """A running sink, in a thread of its own."""
-    sink = MailSink(port or free_port())
+    sink = MailSink(port or free_port(), host)
     loop = asyncio.new_event_loop()
     ready = threading.Event()
 
     async def run() -> None:
-        server = await asyncio.start_server(sink.serve, "127.0.0.1", sink.port, limit=1 << 26)
+        server = await asyncio.start_server(sink.serve, host, sink.port, limit=1 << 26)
         ready.set()
         async with server:
-            await server.serve_forever()
+            try:
+                await server.serve_forever()
+            finally:
+                await _end(asyncio.all_tasks() - {asyncio.current_task()})
 
     task = loop.create_task(run())
     task.add_done_callback(lambda _: loop.stop())

@@ -30,7 +30,7 @@ from gatewayd.tables.match_list import MatchList, NetworkList
 if TYPE_CHECKING:
     from gatewayd.config.settings import Settings
 
-__all__ = ["AccessSettings", "Policy"]
+__all__ = ["AccessSettings", "Policy", "flush_domains"]
 
 log = MailLog("smtpd")
 
@@ -87,6 +87,13 @@ class _Lists:
     etrn: RestrictionList
 
 
+def flush_domains(settings: Settings) -> MatchList:
+    """The sites whose mail may be flushed by name (fast_flush_domains). Raises ConfigError."""
+    name = "fast_flush_domains"
+    parents = name in settings.words("parent_domain_matches_subdomains")
+    return MatchList.open(settings.words(name), name, parents=parents)
+
+
 class Policy:
     """One listener's access rules; parameters may differ between listeners.
 
@@ -127,9 +134,7 @@ class Policy:
         )
         lists = _lists(settings, about)
         check_relay_guard(settings, (lists.relay, lists.recipient))
-        name = "fast_flush_domains"
-        parents = name in settings.words("parent_domain_matches_subdomains")
-        return cls(about, lists, MatchList.open(settings.words(name), name, parents=parents), flush)
+        return cls(about, lists, flush_domains(settings), flush)
 
     async def connected(self, peer: Origin) -> Reply | None:
         return await self._at_once(self._lists.client, Inquiry(Stage.CLIENT, peer))

@@ -51,8 +51,9 @@ def _show(queue: QueueAccess, queue_id: str, parts: set[str]) -> None:
     write = sys.stdout.buffer.write
     whole = parts == {"b", "e", "h"}
     if "e" in parts:
+        message = queue.message(queue_id)
         write(f"*** ENVELOPE RECORDS {queue_id} ***\n".encode())
-        for line in _envelope_lines(queue.message(queue_id)):
+        for line in _envelope_lines(message):
             write(line.encode("utf-8", "replace") + b"\n")
     if whole:
         write(f"*** MESSAGE CONTENTS {queue_id} ***\n".encode())

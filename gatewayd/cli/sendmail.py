@@ -11,10 +11,14 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gatewayd.config.settings import Settings
 
 __all__ = ["main", "parse"]
 
-_EX_USAGE, _EX_DATAERR, _EX_UNAVAILABLE, _EX_TEMPFAIL, _EX_CONFIG = 64, 65, 69, 75, 78
+_EX_USAGE, _EX_DATAERR, _EX_NOPERM = 64, 65, 77
 _USAGE = (
     "usage: sendmail [-C DIR] [-F NAME] [-f SENDER] [-t] [-i] [-N NOTIFY] [-R full|hdrs]\n"
     "                [-V ENVID] [-B 7BIT|8BITMIME] [RECIPIENT …]\n"
@@ -210,6 +214,9 @@ def _submit(request: Request) -> int:
     from gatewayd.receive.maildrop import MaildropRefused, Submission, drop
 
     settings = configuration("sendmail", request.folder or None).settings
+    if not _may_submit(settings):
+        print(f"sendmail: fatal: user {os.getuid()} may not submit mail", file=sys.stderr)
+        return _EX_NOPERM
     lines = _lines(request)
     fields, rest = _read_header(lines)
     recipients = list(request.recipients)
@@ -218,8 +225,12 @@ def _submit(request: Request) -> int:
     if not recipients:
         print("sendmail: fatal: Recipient addresses must be specified", file=sys.stderr)
         return _EX_USAGE
+    sender = _sender(request)
+    if not _is_address(sender):
+        print(f"sendmail: fatal: bad sender address: {sender!r}", file=sys.stderr)
+        return _EX_DATAERR
     submission = Submission(
-        sender=_sender(request),
+        sender=sender,
         recipients=tuple(dict.fromkeys(recipients)),
         full_name=request.full_name,
         notify=request.notify,
@@ -240,6 +251,25 @@ def _submit(request: Request) -> int:
         return refused.exit_status
     _poke(settings.text("control_socket"))
     return 0
+
+
+def _may_submit(settings: Settings) -> bool:
+    """By authorized_submit_users; a list that can't tell right now leaves it to the daemon."""
+    name = "authorized_submit_users"
+    if settings.text(name) == "static:anyone":
+        return True
+    from gatewayd.control.peer import Permissions
+    from gatewayd.errors import TableError
+
+    asking = Permissions.from_settings(settings).allows(os.getuid(), name)
+    try:
+        asking.send(None)
+    except StopIteration as answer:
+        return bool(answer.value)
+    except TableError:
+        return True
+    asking.close()
+    return True
 
 
 def _pieces(fields: list[bytes], rest: list[bytes], lines: Iterator[bytes]) -> Iterator[bytes]:
@@ -264,6 +294,20 @@ def _sender(request: Request) -> str:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         return str(os.getuid())
+
+
+def _is_address(sender: str) -> bool:
+    """Whether reports have somewhere to go. A source route is looked at when it's taken off."""
+    from gatewayd.address import parse_address
+    from gatewayd.errors import AddressSyntaxError
+
+    if not sender or sender.startswith("@"):
+        return True
+    try:
+        parse_address(sender)
+    except AddressSyntaxError:
+        return False
+    return True
 
 
 def _poke(path: str) -> None:

@@ -15,7 +15,7 @@ from gatewayd.interfaces import IQueueStore
 from gatewayd.message import Content, QueuedMessage
 from gatewayd.queue.records import ListedRecipient, Listing, Selection, State
 
-__all__ = ["Operator", "RunningGateway", "UnknownVerb", "selection_from"]
+__all__ = ["Ineligible", "Operator", "RunningGateway", "UnknownVerb", "selection_from"]
 
 _PAGE = 200
 """Messages read from the store at a time: lists of any length in bounded memory."""
@@ -25,11 +25,18 @@ class UnknownVerb(GatewayError):
     """There is no such thing to ask for, or what was sent with it makes no sense."""
 
 
+class Ineligible(GatewayError):
+    """fast_flush_domains does not list the site that was asked for."""
+
+    def __init__(self, site: str) -> None:
+        super().__init__(f'Flush service is not configured for destination "{site}"')
+
+
 class RunningGateway(Protocol):
     """What only a running daemon can do."""
 
     async def flush(self, selection: Selection) -> None:
-        """Deliver what waits there now."""
+        """Deliver what waits there now. Raises Ineligible, TableError."""
 
     async def reload(self) -> tuple[str, ...]:
         """Take over changed configuration; gives its warnings. Raises ConfigError."""

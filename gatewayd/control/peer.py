@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pwd
 import socket
 import struct
@@ -42,10 +41,12 @@ class Permissions:
     lists: dict[str, MatchList]
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Permissions:
-        """Rights as main.cf gives them."""
+    def from_settings(cls, settings: Settings, gateway: int | None = None) -> Permissions:
+        """Rights as main.cf gives them. ``gateway`` is the user it runs as, if not mail_owner."""
         rights = (Right.LIST, Right.FLUSH, Right.SUBMIT)
-        own = {0, os.geteuid(), *_user_ids([settings.text("mail_owner")])}
+        own = {0, *_user_ids([settings.text("mail_owner")])}
+        if gateway is not None:
+            own.add(gateway)
         return cls(
             frozenset(own),
             {name: MatchList.open(settings.words(name), name) for name in rights},

@@ -7,7 +7,7 @@
 | GET /queue?site=…&ids=…&states=… | list | a JSON object a line |
 | GET /message/ID | operate | JSON object |
 | GET /message/ID/content | operate | the octets |
-| POST /flush {selection} | flush | {} |
+| POST /flush {selection} | flush | {}; 409 for a site that is not in fast_flush_domains |
 | POST /hold, /unhold, /delete, /expire, /requeue {selection} | operate | {"count", "ids"} |
 | POST /pickup | submit | {} |
 | POST /reload | operate | {"warnings": […]}; 409 {"errors": […]} |
@@ -30,7 +30,13 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
 from gatewayd.control.metrics import render_metrics
-from gatewayd.control.operator import Operator, RunningGateway, UnknownVerb, selection_from
+from gatewayd.control.operator import (
+    Ineligible,
+    Operator,
+    RunningGateway,
+    UnknownVerb,
+    selection_from,
+)
 from gatewayd.control.peer import Permissions, Right, peer_user_id
 from gatewayd.errors import ConfigError, StoreError, TableError
 from gatewayd.maillog import MailLog
@@ -97,6 +103,8 @@ class ControlResource(Resource):
             return _Answer(refusal.code, {"error": str(refusal)})
         except UnknownVerb as error:
             return _Answer(400, {"error": str(error)})
+        except Ineligible as error:
+            return _Answer(409, {"error": str(error)})
         except ConfigError as error:
             return _Answer(409, {"errors": [str(problem) for problem in error.problems]})
         except (StoreError, TableError) as error:

@@ -11,7 +11,7 @@ __all__ = ["say_ready", "say_reloading", "say_stopping"]
 
 def say_ready(status: str) -> None:
     """Up and accepting mail; also after a reload."""
-    _say(f"READY=1\nSTATUS={status}")
+    _say(f"READY=1\nMAINPID={os.getpid()}\nSTATUS={status}")
 
 
 def say_reloading() -> None:

@@ -59,7 +59,8 @@ class Dispatcher:
 
     ``now`` tells POSIX time, ``reactor`` measures waits; a reactor whose seconds() are monotonic
     makes it indifferent to a clock that is set. ``resolve(sender, recipient)`` gives the route
-    by the present configuration; it raises TableError if it can't tell now.
+    by the present configuration; it raises TableError if it can't tell now. ``rerouted`` is
+    called when all routes in the queue are those of the present configuration.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Dispatcher:
         reports: ReportWriter,
         prepare: Prepare,
         resolve: Callable[[Address, Address], Awaitable[Route]],
+        rerouted: Callable[[], None] = lambda: None,
         reactor: IReactorTime,
         now: Callable[[], float] | None = None,
         log: Callable[[str], MailLog] = MailLog,
@@ -94,7 +96,7 @@ class Dispatcher:
         self._settler = Settler(store, reports, prepare, reactor, self.now, self._settled, log)
         self._feed = Feed(self, store)
         self._flusher = Flusher(self, store)
-        self._rerouting = Rerouting(self, store, resolve, reactor)
+        self._rerouting = Rerouting(self, store, resolve, reactor, rerouted)
         self._log = log("qmgr")
         self._retired = Retirement(reactor, self._log)
         self.results = Results(self._settler, self.now, log)
@@ -119,8 +121,13 @@ class Dispatcher:
 
     # For the rest of the gateway
 
-    def start(self) -> None:
-        """Begin to take what is due from the store."""
+    def start(self, *, routes_changed: bool = False) -> None:
+        """Begin to take what is due from the store.
+
+        ``routes_changed``: the queue's routes may be those of another configuration.
+        """
+        if routes_changed:
+            self._rerouting.start()
         self._feed.start()
 
     def room(self) -> bool:

@@ -1,12 +1,13 @@
-"""After a reload: the routes of all that is queued are looked up again, in the background.
+"""Routes are looked up again: at every attempt, and after a reload for all that is queued.
 
-First what waits in active, then the queue, a window at a time. Until the walk is through, what
-comes out of the store is looked up on its way.
+What comes out of the store for another attempt gets its routes anew, since tables change without
+a reload, too. After a reload, or a start with another configuration, a walk in the background
+brings all others up to date: first what waits in active, then the queue, a window at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -27,6 +28,8 @@ from gatewayd.queue.schedule import Schedule
 __all__ = ["Rerouting"]
 
 _WINDOW = 200
+_PAUSE = 0.02
+"""Seconds between two windows: mail that flows comes first."""
 _TROUBLE_PAUSE = 10.0
 _WAITING = Selection(states=(State.DEFERRED, State.HOLD))
 
@@ -46,14 +49,23 @@ class ReroutingHost(Protocol):
 
 
 class Rerouting:
-    """Walks the queue after each reload; a reload during the walk starts it anew."""
+    """Walks the queue when asked to; asked during the walk, it starts anew.
+
+    ``finished`` is called when a walk has been through the whole queue.
+    """
 
     def __init__(
-        self, host: ReroutingHost, store: IQueueStore, resolve: Resolve, reactor: Any
+        self,
+        host: ReroutingHost,
+        store: IQueueStore,
+        resolve: Resolve,
+        reactor: Any,
+        finished: Callable[[], None],
     ) -> None:
         self._host = host
         self._store = store
         self._resolve = resolve
+        self._finished = finished
         self._reactor: IReactorTime = reactor
         self._log = MailLog("qmgr")
         self._running: Deferred[None] | None = None
@@ -74,16 +86,17 @@ class Rerouting:
             self._running.cancel()
 
     async def routed(self, messages: Sequence[QueuedMessage]) -> Sequence[QueuedMessage]:
-        """The messages, with routes by the present configuration."""
-        if self._running is None:
-            return messages
+        """The messages, with routes by the present configuration and tables."""
         found = []
+        all_changed: dict[str, dict[int, Route]] = {}
         for message in messages:
             recipients, changed = await self._resolved(message.envelope.sender, message.recipients)
             if changed:
-                await self._record(message.queue_id, changed)
+                all_changed[message.queue_id] = changed
                 message = replace(message, recipients=recipients)
             found.append(message)
+        if all_changed:
+            await self._record(all_changed)
         return found
 
     async def _walks(self) -> None:
@@ -93,6 +106,7 @@ class Rerouting:
             self._host.refuse_unknown()
             self._host.pump()
             await self._queued()
+        self._finished()
 
     async def _active(self) -> None:
         """What waits in active and has not been taken by a lane goes to its new destination."""
@@ -108,7 +122,7 @@ class Rerouting:
             _, changed = await self._resolved(sender, part.recipients)
             if not changed:
                 continue
-            await self._record(entry.message.queue_id, changed)
+            await self._record({entry.message.queue_id: changed})
             for left in schedule.withdraw(destination, entry, self._reactor.seconds()):
                 moved = tuple(_moved(each, changed) for each in left.recipients)
                 self._host.place(entry, moved)
@@ -127,7 +141,7 @@ class Rerouting:
                 continue
             if not after:
                 return
-            await deferLater(self._reactor, 0.0)  # let mail flow between two windows
+            await deferLater(self._reactor, _PAUSE)
 
     async def _requeue(self, listing: Listing) -> None:
         """One message of the queue; its recipients' numbers are read only if it is to change."""
@@ -155,6 +169,8 @@ class Rerouting:
             route = await self._route(sender, each.recipient.address)
             if route is not None and route != each.recipient.route:
                 changed[each.number] = route
+        if not changed:
+            return recipients, changed
         return tuple(_moved(each, changed) for each in recipients), changed
 
     async def _route(self, sender: Address, recipient: Address) -> Route | None:
@@ -165,12 +181,12 @@ class Rerouting:
             self._log.warning(f"route of <{recipient}>: {error}; it keeps the one it has")
             return None
 
-    async def _record(self, queue_id: str, changed: dict[int, Route]) -> None:
+    async def _record(self, changed: Mapping[str, Mapping[int, Route]]) -> None:
         """Keep new routes; if the store can't now, the next reload or attempt finds them again."""
         try:
-            await self._store.reroute({queue_id: changed})
+            await self._store.reroute(changed)
         except StoreError as error:
-            self._log.error(f"{queue_id}: cannot record a new route: {error}")
+            self._log.error(f"{', '.join(changed)}: cannot record a new route: {error}")
 
     def _failed(self, failure: Failure) -> None:
         self._log.failure("looking up routes again has failed", failure)

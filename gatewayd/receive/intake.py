@@ -69,13 +69,15 @@ class Arrivals:
     """Where messages go: the store, and what must hear of each one that is in.
 
     ``clock`` gives POSIX seconds. ``room`` tells whether the dispatcher takes another message
-    right away; if so ``submitted`` gets it, else it waits in the store, due at once.
+    right away; if so ``submitted`` gets it, else it waits in the store, due at once, and
+    ``stored`` is called.
     """
 
     store: IQueueStore
     clock: Callable[[], float]
     room: Callable[[], bool]
     submitted: Callable[[QueuedMessage], None]
+    stored: Callable[[], None] = lambda: None
 
     def put(self, message: NewMessage) -> Deferred[QueuedMessage]:
         """Make it durable and hand it on. Fails with StoreError or StoreFull.
@@ -88,6 +90,8 @@ class Arrivals:
         def durable(queued: QueuedMessage) -> None:
             if lease:
                 self.submitted(queued)
+            else:
+                self.stored()
             waiting.callback(queued)
 
         self.store.put(message, lease).addCallbacks(durable, waiting.errback)

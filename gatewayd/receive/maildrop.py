@@ -167,8 +167,13 @@ def drop(folder: str, submission: Submission, pieces: Iterable[bytes], size_limi
     Returns only after everything is on stable storage. Raises MaildropRefused.
     """
     submission = replace(submission, arrival=time.time(), size=0)
-    if len(encode_head(submission)) > HEAD_LIMIT:
+    head = encode_head(submission)
+    if len(head) > HEAD_LIMIT:
         raise MaildropRefused("too many recipients", _EX_DATAERR)
+    try:
+        decode_head(head)  # what would not be taken later is refused now
+    except MaildropError as error:
+        raise MaildropRefused(str(error), _EX_DATAERR) from None
     name = f"{os.getpid():x}{os.urandom(8).hex()}"
     waiting = os.path.join(folder, f".{name}")
     try:
@@ -202,7 +207,10 @@ def _write(
 
 
 def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    """For us and the folder's group, which is the gateway's; whatever our umask says."""
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    os.fchmod(descriptor, 0o640)
+    return descriptor
 
 
 def sync_folder(folder: str) -> None:

@@ -80,6 +80,8 @@ class MaildropFolder:
             descriptor = os.open(path, flags)
         except FileNotFoundError:
             return None
+        except PermissionError as error:
+            raise MaildropError(f"not for us to read: {error.strerror}") from None
         file = os.fdopen(descriptor, "rb")
         try:
             return self._opened(file, os.fstat(descriptor))

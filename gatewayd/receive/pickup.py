@@ -8,7 +8,7 @@ table that doesn't answer) stays and is tried at the next look.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -41,7 +41,10 @@ _BATCH = 500
 
 
 class Pickup:
-    """Looks into maildrop when poked, and every ``interval`` seconds in case nobody poked."""
+    """Looks into maildrop when poked, and every ``interval`` seconds in case nobody poked.
+
+    ``may_submit(user ID)`` tells whose mail is taken; it raises TableError if it can't tell now.
+    """
 
     def __init__(
         self,
@@ -50,13 +53,15 @@ class Pickup:
         router: Router,
         arrivals: Arrivals,
         reactor: Any,
+        may_submit: Callable[[int], Awaitable[bool]],
         interval: float = 60.0,
     ) -> None:
         self.settings = settings
         self.router = router
         self._folder = folder
-        self._arrivals = arrivals
+        self.arrivals = arrivals
         self._reactor = reactor
+        self._may_submit = may_submit
         self._interval = interval
         self._timer: Any = None
         self._pass: Deferred[None] | None = None
@@ -154,6 +159,8 @@ class Pickup:
     async def _receive(self, dropped: DroppedFile) -> None:
         """The file's message, into the queue."""
         submission = dropped.submission
+        if not await self._may_submit(dropped.user_id):
+            raise MaildropError(f"user {dropped.user_id} may not submit mail")
         sender = self._sender(submission)
         recipients = await self._recipients(submission, sender)
         envelope = Envelope(
@@ -166,7 +173,7 @@ class Pickup:
         )
         incoming = IncomingMessage(
             self.settings,
-            self._arrivals,
+            self.arrivals,
             envelope,
             recipients,
             partial(_missing, self.settings, sender, submission.full_name),

@@ -221,6 +221,10 @@ class _Output(FileDescriptor):
         else:
             self.end()
 
+    def connectionLost(self, reason: Any) -> None:
+        """The reactor found that nobody has the other end, and nothing is left to read."""
+        self.end()
+
     def end(self) -> None:
         """No more is read."""
         if self._descriptor >= 0:

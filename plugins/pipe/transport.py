@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from dataclasses import dataclass
+from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
@@ -46,10 +47,8 @@ def make(context: TransportContext) -> ITransport:
     service, settings = context.service, context.settings
     owner, group = settings.text("mail_owner"), settings.text("setgid_group")
     attributes = parse_attributes(service, owner if os.geteuid() == 0 else "", (group,))
-    launcher = context.launcher
-    own = (os.geteuid(), os.getegid())
-    if attributes.user != own and launcher is None and os.geteuid() != 0:
-        text = f"service {service.name}: user={attributes.user_name} needs a start as root"
+    if not _may_run_as(attributes.user, context.launcher):
+        text = f"service {service.name}: user={attributes.user_name} needs a new start, as root"
         raise ConfigError([ConfigProblem(service.file, service.line, text)])
     chosen = _Settings(
         time_limit=settings.transport_seconds(service.name, "time_limit"),
@@ -60,6 +59,13 @@ def make(context: TransportContext) -> ITransport:
         environment=_environment(settings.words("export_environment")),
     )
     return PipeTransport(service.name, attributes, chosen, context)
+
+
+def _may_run_as(user: tuple[int, int], launcher: Any) -> bool:
+    """``launcher`` knows the users that were there at the start; a check has none."""
+    if user[0] == os.geteuid():
+        return True
+    return bool(launcher.may_run_as(user)) if launcher is not None else os.geteuid() == 0
 
 
 def _environment(words: tuple[str, ...]) -> dict[str, str]:

@@ -41,6 +41,8 @@ class Dispatching:
         self.reports = FakeReports()
         self.log = RecordedLog()
         self.routes: dict[str, Route] = {}
+        self._given: dict[Address, Route] = {}
+        self.rerouted = 0
         self.resolved = 0
         self.dispatcher = Dispatcher(
             store=self.store,
@@ -50,6 +52,7 @@ class Dispatching:
             reports=writer or self.reports,
             prepare=self.prepare,
             resolve=self.resolve,
+            rerouted=self._count_rerouted,
             reactor=self.clock,
             log=self.log,
         )
@@ -64,21 +67,30 @@ class Dispatching:
             MemoryContent(report.content),
         )
 
+    def _count_rerouted(self) -> None:
+        self.rerouted += 1
+
     async def resolve(self, sender: Address, recipient: Address) -> Route:
+        """``routes`` by domain come first, then the route that a recipient came with."""
         self.resolved += 1
-        return self.routes.get(recipient.domain, Route("smtp", recipient.domain))
+        given = self._given.get(recipient, Route("smtp", recipient.domain))
+        return self.routes.get(recipient.domain, given)
 
     def submit(self, queue_id: str, *recipients: str | Recipient, **rest: Any) -> QueuedMessage:
         """Put a message in the queue and hand it over, as the SMTP server does."""
-        rest.setdefault("arrival", self.clock.seconds())
-        message = self.store.add(mail(queue_id, *recipients, **rest), lease=True)
+        message = self.store.add(self._mail(queue_id, *recipients, **rest), lease=True)
         self.dispatcher.submit(message)
         return message
 
     def queue(self, queue_id: str, *recipients: str | Recipient, **rest: Any) -> None:
         """Put a message in the queue; the dispatcher has to find it."""
+        self.store.add(self._mail(queue_id, *recipients, **rest))
+
+    def _mail(self, queue_id: str, *recipients: str | Recipient, **rest: Any) -> NewMessage:
         rest.setdefault("arrival", self.clock.seconds())
-        self.store.add(mail(queue_id, *recipients, **rest))
+        made = mail(queue_id, *recipients, **rest)
+        self._given.update((each.address, each.route) for each in made.recipients)
+        return made
 
     def run(self, seconds: float, step: float = 1.0) -> None:
         """Let time pass in steps, as it does."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,14 @@ def test_arguments_without_a_shell(tmp_path: Path) -> None:
         *("<Send Er@example.org>", "<Joe>", "<ext>", "<a b>", "<;id>", "<next.hop>"),
         *(f"<{len(_CONTENT)}>", "<ABCDEF12>", "<$>"),
     ]
+
+
+def test_the_end_of_a_command_is_noticed_at_once(tmp_path: Path) -> None:
+    """With the last of its output, not by the time-out for what its children may yet say."""
+    for script in ("exit 0", "echo done", "sleep 1 >/dev/null 2>&1 & exit 0"):
+        began = time.monotonic()
+        assert _deliver(tmp_path, "argv={program}", script).action is Action.RELAYED
+        assert time.monotonic() - began < 0.9
 
 
 def test_recipients_repeat_in_place_and_in_order(tmp_path: Path) -> None:

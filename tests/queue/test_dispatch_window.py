@@ -235,6 +235,33 @@ class ReloadTests(SynchronousTestCase):
         self.d.run(301)
         assert [each.queue_id for each in self.other.requests] == ["A1"]
 
+    def test_an_attempt_goes_by_what_tables_say_then(self) -> None:
+        """A table may change without a reload: the next attempt follows it."""
+        self.d.transport.answer = lambda request: deferred("4.2.0", "later")
+        self.d.submit("A1", "u@a.org", "v@b.org")
+        self.d.routes["a.org"] = Route("smtp", "hub")
+        self.d.run(301)
+        hops = [request.route.nexthop for request in self.d.transport.requests]
+        assert sorted(hops[:2]) == ["a.org", "b.org"]
+        assert sorted(hops[2:]) == ["b.org", "hub"]
+        recipients = self.d.store.entries["A1"].message.recipients
+        assert [each.recipient.route.nexthop for each in recipients] == ["hub", "b.org"]
+        assert self.d.rerouted == 0
+
+    def test_start_with_another_configuration(self) -> None:
+        """What was queued by another one is routed anew, in the background."""
+        other = Dispatching()
+        for n in range(500):
+            other.queue(f"A{n}", "u@a.org", arrival=other.clock.seconds() + 1000)
+        other.routes["a.org"] = Route("smtp", "hub")
+        other.dispatcher.start(routes_changed=True)
+        assert other.rerouted == 0
+        other.run(1, step=0.1)
+        assert other.rerouted == 1
+        entries = other.store.entries.values()
+        routes = {each.message.recipients[0].recipient.route.nexthop for each in entries}
+        assert routes == {"hub"}
+
     def test_active_mail_is_routed_anew(self) -> None:
         """What waits in active moves; what a lane has taken ends where it is."""
         held = Held()

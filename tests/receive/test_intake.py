@@ -53,10 +53,20 @@ class IntakeTests(SynchronousTestCase):
         self.store = MemoryStore()
         self.submitted: list[QueuedMessage] = []
         self.has_room = True
+        self.stored = 0
         self.now = _NOW
 
     def _arrivals(self) -> Arrivals:
-        return Arrivals(self.store, lambda: self.now, lambda: self.has_room, self.submitted.append)
+        return Arrivals(
+            self.store,
+            lambda: self.now,
+            lambda: self.has_room,
+            self.submitted.append,
+            self._count_stored,
+        )
+
+    def _count_stored(self) -> None:
+        self.stored += 1
 
     def _begin(
         self,
@@ -94,12 +104,12 @@ class IntakeTests(SynchronousTestCase):
         assert f"cleanup: {queued.queue_id}: message-id=<m>" in log
 
     def test_without_room_the_message_waits_in_the_store(self) -> None:
-        """It is not leased, and the dispatcher isn't told."""
+        """It is not leased, and nobody is handed it."""
         self.has_room = False
         incoming = self._begin()
         incoming.write(b"\r\n")
         queued = answer(incoming.commit())
-        assert self.submitted == []
+        assert (self.submitted, self.stored) == ([], 1)
         assert not self.store.entries[queued.queue_id].leased
 
     def test_only_local_clients_get_missing_fields(self) -> None:

@@ -136,7 +136,7 @@ def test_a_dropped_file_is_read_as_it_was(tmp_path: Path) -> None:
     pieces = [b"Subject: x\r\n", b"\r\n", b"z" * 200_000 + b"\r\n"]
     name = drop(str(tmp_path), Submission("ann@b", ("joe@c",), user_id=99), iter(pieces))
     assert os.listdir(tmp_path) == [name]
-    assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / name).stat().st_mode & 0o777 == 0o640
     folder = MaildropFolder(str(tmp_path), str(tmp_path / "corrupt"))
     assert folder.names((), 9) == [name]
     assert folder.names({name}, 9) == []

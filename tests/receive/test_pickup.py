@@ -64,7 +64,11 @@ class Place:
             settings_of({"mydestination": "gw.test", "myorigin": "gw.test"} | (configuration or {}))
         )
         arrivals = Arrivals(self.store, self.reactor.seconds, lambda: True, self.submitted.append)
-        self.pickup = Pickup(folder, settings, router, arrivals, self.reactor, 60.0)
+        self.refused_users: set[int] = set()
+        self.pickup = Pickup(folder, settings, router, arrivals, self.reactor, self._allows, 60.0)
+
+    async def _allows(self, user_id: int) -> bool:
+        return user_id not in self.refused_users
 
     def drop(
         self, *recipients: str, content: bytes = b"Subject: x\r\n\r\nhi\r\n", **more: Any
@@ -159,6 +163,17 @@ def test_what_may_not_be_taken_is_kept(place: Place, content: bytes, more: dict[
     assert place.submitted == []
     assert not place.store.entries
     assert os.listdir(place.corrupt) == [name]
+
+
+def test_only_who_may_submit_is_heard(place: Place) -> None:
+    """By the owner of the file; what others left is set aside."""
+    place.refused_users = {os.geteuid()}
+    name = place.drop()
+    with capture() as log:
+        place.pickup.start()
+    assert place.submitted == []
+    assert os.listdir(place.corrupt) == [name]
+    assert f"user {os.geteuid()} may not submit mail" in log[0]
 
 
 def test_a_malformed_recipient_is_returned_like_any_other(place: Place) -> None:

@@ -16,14 +16,14 @@ from tests.peers import eventually, free_port, require
 _ONDEMAND = "ondemand unix - - n - - smtp\n"
 
 
-def test_swaks_through_gatewayd_to_postfix(tmp_path: Path) -> None:
+def test_swaks_through_gatewayd_to_postfix(open_path: Path) -> None:
     """A real client, a real server behind: the message arrives, and each log tells its part."""
     swaks = require("swaks", "swaks")
     far_settings = {"relay_domains": "example.com", "transport_maps": "static:discard:"}
-    (tmp_path / "far").mkdir()
+    (open_path / "far").mkdir()
     with (
-        postfix.running(tmp_path / "far", far_settings) as far,
-        gateway(tmp_path, f"example.com smtp:[127.0.0.1]:{far.port}\n") as ours,
+        postfix.running(open_path / "far", far_settings) as far,
+        gateway(open_path, f"example.com smtp:[127.0.0.1]:{far.port}\n") as ours,
     ):
         done = subprocess.run(
             [swaks, "--server", f"127.0.0.1:{ours.port}", "--to", "you@example.com"],

@@ -47,7 +47,7 @@ ROWS = (
     path("queue_directory", "/var/spool/gatewayd", "Where the queue lies."),
     path("data_directory", "/var/lib/gatewayd", "Where other state lies that outlives a restart."),
     text("mail_owner", "gatewayd", "The user that the gateway runs as when started by root.", 1),
-    text("setgid_group", "gatewayd", "The group whose members may leave mail in maildrop/."),
+    text("setgid_group", "gatewayd", "The mail system's group, which no command may run as."),
     text("mail_name", "gatewayd", "The name in banners and Received: fields.", 1),
     text("mail_version", "0.1.0", "The version, for those who want to show it."),
     text("multi_instance_name", "", "A name for this instance among several, for logs."),
