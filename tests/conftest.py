@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,3 +17,10 @@ def open_path() -> Iterator[Path]:
     """A folder like tmp_path, for tests in which programs run as other users than root."""
     with open_folder() as folder:
         yield folder
+
+
+def pytest_sessionfinish() -> None:
+    """Runs of the reactor that end by crash() leave its threads, which the process would wait for."""
+    reactor: Any = sys.modules.get("twisted.internet.reactor")
+    if reactor is not None and reactor.threadpool is not None:
+        reactor.threadpool.stop()
