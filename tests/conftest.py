@@ -20,7 +20,7 @@ def open_path() -> Iterator[Path]:
 
 
 def pytest_sessionfinish() -> None:
-    """Runs of the reactor that end by crash() leave its threads, which the process would wait for."""
+    """End the threads of a reactor that ran in tests: the process would wait for them."""
     reactor: Any = sys.modules.get("twisted.internet.reactor")
     if reactor is not None and reactor.threadpool is not None:
         reactor.threadpool.stop()
