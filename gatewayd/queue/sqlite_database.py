@@ -14,6 +14,7 @@ from gatewayd.errors import StoreError, StoreFull
 from gatewayd.maillog import MailLog
 from gatewayd.message import Content, MemoryContent, NewMessage, QueuedMessage
 from gatewayd.queue import statements as sql
+from gatewayd.queue.bulk import Arrivals, Bulk
 from gatewayd.queue.contents import ContentFiles
 from gatewayd.queue.group_commit import Work
 from gatewayd.queue.loading import Loader, is_damage
@@ -40,6 +41,8 @@ log = MailLog("queue")
 
 Selected = tuple[Selection, int, int]
 """A selection, the position to go on from, and how many at most."""
+Put = tuple[NewMessage, int, bool]
+"""A new message, its number, and whether it's leased at once."""
 Removed = list[tuple[str, int]]
 """What to delete of the disk after the commit: names or places, and sizes."""
 
@@ -69,6 +72,7 @@ class QueueDatabase:
         self._synchronous = synchronous
         self._lock = QueueLock(files.folder)
         self._asked_at = 0.0
+        self._has_files = True
         self._numbers_end = 0
         self.next_number = 0
 
@@ -98,6 +102,7 @@ class QueueDatabase:
         execute("PRAGMA temp_store = MEMORY")
         prepare_schema(self._db)
         self._suspects = Suspects(self._db)
+        self._bulk = Bulk(self._db)
         execute("BEGIN IMMEDIATE")
         self._free_leases()
         self._take_numbers()
@@ -150,6 +155,7 @@ class QueueDatabase:
         """See what lies in files, and remove what belongs to no message."""
         rows = self._db.execute(sql.FILES).fetchall()
         self._segment_use.begin(rows)
+        self._has_files = bool(rows)
         known = {str(file).partition("@")[0] for file, _ in rows}
         for name in os.listdir(self._files.folder):
             if name not in known:
@@ -159,6 +165,7 @@ class QueueDatabase:
         """Copy the log into the database while nobody waits."""
         with suppress(sqlite3.Error):
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            self._has_files = bool(self._db.execute(sql.ANY_FILE).fetchone())
 
     def close(self) -> None:
         """Close; the log is copied into the database."""
@@ -190,16 +197,19 @@ class QueueDatabase:
         return kind(f"queue database: {error}")
 
     def _transaction(self, group: Sequence[Work]) -> list[Any]:
+        puts = [work.argument for work in group if work.kind == "put"]
+        settles = [work.argument for work in group if work.kind == "settle"]
+        if len(puts) + len(settles) == len(group) and all(map(_only_removes, settles)):
+            self._come_and_go(puts, [settlement.queue_id for settlement, _ in settles])
+            return [None] * len(group)
         results: dict[Work, Any] = {}
         removed: Removed = []
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            puts = [work for work in group if work.kind == "put"]
-            settles = [work for work in group if work.kind == "settle"]
             if puts:
-                self._put_all([work.argument for work in puts])
+                self._put_all(puts)
             if settles:
-                removed += self._settle_all([work.argument for work in settles])
+                removed += self._settle_all(settles)
             for work in group:
                 if work.kind not in ("put", "settle"):
                     results[work] = self._one(work, removed)
@@ -213,6 +223,21 @@ class QueueDatabase:
         if removed:
             self._remove_contents(removed)
         return [results.get(work) for work in group]
+
+    def _come_and_go(self, puts: Sequence[Put], gone: Sequence[str]) -> None:
+        """A whole transaction in a statement: see bulk.py."""
+        given = json.dumps(gone)
+        removed: Removed = []
+        try:
+            if gone and self._has_files:
+                removed = self._db.execute(sql.FILES_OF, (given,)).fetchall()
+            self._bulk.commit(self._arrivals(puts) if puts else Arrivals(), given)
+        except BaseException:
+            self._segment_use.rolled_back()
+            raise
+        self._segment_use.committed()
+        if removed:
+            self._remove_contents(removed)
 
     def _remove_contents(self, removed: Removed) -> None:
         for name, size in removed:
@@ -237,7 +262,15 @@ class QueueDatabase:
 
     # Putting and settling
 
-    def _put_all(self, puts: Iterable[tuple[NewMessage, int, bool]]) -> None:
+    def _put_all(self, puts: Sequence[Put]) -> None:
+        arrivals = self._arrivals(puts)
+        self._db.execute(sql.INSERT_MESSAGES, (arrivals.messages,))
+        self._db.execute(sql.INSERT_RECIPIENTS, (arrivals.recipients,))
+        if arrivals.places != "[]":
+            self._db.execute(sql.INSERT_CONTENTS, (arrivals.places, arrivals.octets))
+
+    def _arrivals(self, puts: Sequence[Put]) -> Arrivals:
+        """The rows of new messages; contents of middling size are written to their place."""
         messages: list[list[Any]] = []
         recipients: list[list[Any]] = []
         small: list[tuple[int, bytes]] = []
@@ -248,36 +281,30 @@ class QueueDatabase:
             recipients += recipient_rows(message, number)
             content = message.content
             if not isinstance(content, MemoryContent):
-                continue
-            if content.size <= _SEGMENT_THRESHOLD:
+                self._has_files = True
+            elif content.size <= _SEGMENT_THRESHOLD:
                 small.append((number, content.octets))
             else:
                 large.append((row, content.octets))
         if large:
+            self._has_files = True
             files = self._segment_use.place([octets for _, octets in large])
             for (row, _), file in zip(large, files, strict=True):
                 row[FILE_COLUMN] = file
-        self._db.execute(sql.INSERT_MESSAGES, (json.dumps(messages),))
-        self._db.execute(sql.INSERT_RECIPIENTS, (json.dumps(recipients),))
-        if small:
-            self._put_small(small)
-
-    def _put_small(self, contents: Sequence[tuple[int, bytes]]) -> None:
-        """Contents into the database: all of them as one value, cut apart there."""
         places: list[tuple[int, int, int]] = []
         at = 1
-        for number, octets in contents:
+        for number, octets in small:
             places.append((number, at, len(octets)))
             at += len(octets)
-        whole = contents[0][1] if len(contents) == 1 else b"".join([each for _, each in contents])
-        self._db.execute(sql.INSERT_CONTENTS, (json.dumps(places), whole))
+        whole = small[0][1] if len(small) == 1 else b"".join([octets for _, octets in small])
+        return Arrivals(json.dumps(messages), json.dumps(recipients), json.dumps(places), whole)
 
     def _settle_all(self, settlements: Iterable[tuple[Settlement, tuple[Any, ...]]]) -> Removed:
         removed: list[str] = []
         done: list[tuple[str, int]] = []
         deferred: list[tuple[Any, ...]] = []
         ended: list[tuple[str, float, int]] = []
-        notices: list[tuple[NewMessage, int, bool]] = []
+        notices: list[Put] = []
         for settlement, numbered in settlements:
             notices += numbered
             queue_id = settlement.queue_id
@@ -416,3 +443,8 @@ class QueueDatabase:
             {state: size for state, (_, size) in counted.items()},
             oldest[0] if oldest else None,
         )
+
+
+def _only_removes(settle: tuple[Settlement, tuple[Any, ...]]) -> bool:
+    settlement, numbered_notices = settle
+    return settlement.remove and not numbered_notices

@@ -37,6 +37,7 @@ FILES_OF = (
     "SELECT file, size FROM message "
     "WHERE file <> '' AND queue_id IN (SELECT value FROM json_each(?1))"
 )
+ANY_FILE = "SELECT 1 FROM message WHERE file <> '' LIMIT 1"
 IN_SEGMENT = (
     "SELECT number, file, size FROM message WHERE file <> '' AND file >= ? AND file < ? "
     "ORDER BY number"

@@ -20,6 +20,7 @@ from twisted.internet.defer import gatherResults
 
 from gatewayd.interfaces import IQueueStore
 from gatewayd.message import Route
+from gatewayd.queue import statements as sql
 from gatewayd.queue.records import Deferral, Selection, Settlement, State
 from tests.fakes.mail import mail, recipient
 from tests.queue.stores import using
@@ -159,10 +160,20 @@ def _overheard(queue: Path, folder: Path, verb: Verb) -> tuple[list[str], int]:
         return using(folder, measure)
 
 
+def _parts(statements: list[str]) -> Iterator[str]:
+    """The statements, with those that bulk.py makes one of."""
+    for statement in statements:
+        if statement.startswith("INSERT INTO bulk"):
+            parts = (sql.INSERT_MESSAGES, sql.INSERT_RECIPIENTS, sql.INSERT_CONTENTS, *sql.REMOVE)
+            yield from (re.sub(r"\?[0-9]?", "'[]'", part) for part in parts)
+        else:
+            yield statement
+
+
 def _plans(folder: Path, statements: list[str]) -> Iterator[tuple[str, str]]:
     """(statement, line of its plan), but for those that only begin, end, or are a trigger's."""
     with closing(sqlite3.connect(folder / "queue.db")) as connection:
-        for statement in statements:
+        for statement in _parts(statements):
             if re.match(r"SELECT|INSERT|UPDATE|DELETE", statement.lstrip()):
                 for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}"):
                     yield statement, row[3]
