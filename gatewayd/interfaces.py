@@ -62,6 +62,13 @@ class IRequestSource(Interface):
     def done(request: DeliveryRequest, outcomes: Mapping[int, Outcome]) -> None:
         """One outcome for every recipient of the request, by QueuedRecipient.number."""
 
+    def round_trip(seconds: float) -> None:
+        """This lane waits once a message for an answer, which takes so many seconds to come.
+
+        Told once, when the first message has begun, and if that is small: then more lanes carry
+        more. A transport that fills a line with one lane doesn't tell it.
+        """
+
 
 class ITransport(Interface):
     """A delivery agent: carries messages to a next hop. It never retries: the queue does."""

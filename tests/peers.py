@@ -90,19 +90,35 @@ def listens(port: int, host: str = "127.0.0.1") -> bool:
 @contextmanager
 def sink(*options: str, port: int | None = None) -> Iterator[int]:
     """A running smtp-sink with these options; gives its port."""
-    program = require("smtp-sink", "postfix")
     port = port or free_port()
-    user = ["-u", "nobody"] if os.geteuid() == 0 else []
-    process = subprocess.Popen(
-        [program, *user, *options, f"127.0.0.1:{port}", "200"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    try:
+    with _smtp_sink(*options, f"127.0.0.1:{port}"):
         eventually(lambda: listens(port), f"smtp-sink on port {port}")
         yield port
+
+
+@contextmanager
+def unix_sink(*options: str) -> Iterator[Path]:
+    """A running smtp-sink that listens on a Unix socket; gives the socket's path."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o777)  # smtp-sink makes the socket as another user
+        path = folder / "socket"
+        with _smtp_sink(*options, f"unix:{path}"):
+            eventually(path.exists, "smtp-sink's socket")
+            yield path
+
+
+@contextmanager
+def _smtp_sink(*arguments: str) -> Iterator[None]:
+    program = require("smtp-sink", "postfix")
+    user = ["-u", "nobody"] if os.geteuid() == 0 else []
+    process = subprocess.Popen(
+        [program, *user, *arguments, "200"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield
     finally:
         process.kill()
         process.wait()
-        if process.stderr:
-            process.stderr.close()

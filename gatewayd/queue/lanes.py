@@ -15,7 +15,7 @@ from gatewayd.interfaces import IRequestSource, ITransport
 from gatewayd.message import DeliveryRequest
 from gatewayd.queue.active import ActiveMessage
 from gatewayd.queue.results import Results
-from gatewayd.queue.schedule import BROKEN, Refusal, Schedule, Turn
+from gatewayd.queue.schedule import BROKEN, Refusal, Schedule, Turn, is_complaint
 from gatewayd.status import Action, Outcome, deferred
 
 __all__ = ["Lane", "LaneHost"]
@@ -120,9 +120,15 @@ class Lane:
             host.results.complain(self.name, f"{request.queue_id}: a second result for one request")
             return
         _, entry, since = taken
+        if self.turn.destination.window.is_wide and is_complaint(outcomes.values()):
+            host.schedule.complained(self.turn)
         host.schedule.served(self.turn, host.reactor.seconds())
         host.results.delivered(entry, request.recipients, outcomes, self.name, since)
         host.pump()
+
+    def round_trip(self, seconds: float) -> None:
+        self._host.schedule.waits(self.turn, seconds, self._host.reactor.seconds())
+        self._host.pump()
 
     # Waiting for a request
 

@@ -114,6 +114,11 @@ class Dialogue:
         return len(self._underway)
 
     @property
+    def waits_for_data(self) -> bool:
+        """Whether what holds messages up is the answer to DATA, once a message."""
+        return self.capabilities.pipelining and not self.capabilities.chunking
+
+    @property
     def may_begin(self) -> bool:
         """Whether another exchange may be begun now."""
         if self._state is not _State.OPEN or self._is_hung_up or self._writing or self._held:

@@ -61,6 +61,9 @@ a_very_long_service_name_here      inet  n       -       y       -       -      
 """
 
 
+_OUR_SUFFIX = "_destination_slow_line_concurrency_limit"
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     _write(tmp_path, _MAIN)
@@ -87,10 +90,12 @@ def _theirs(folder: Path, *arguments: str) -> tuple[int, str]:
 
 
 def _ours(folder: Path, *arguments: str) -> tuple[int, str]:
+    """Without the only suffix of transports that Postfix doesn't have."""
     out = io.StringIO()
     with redirect_stdout(out), redirect_stderr(io.StringIO()):
         status = main(["-c", str(folder), *arguments])
-    return status, out.getvalue()
+    lines = out.getvalue().splitlines(keepends=True)
+    return status, "".join(each for each in lines if _OUR_SUFFIX not in each)
 
 
 @pytest.mark.parametrize(

@@ -135,8 +135,12 @@ class Line:
         return lane
 
     def pump(self) -> None:
-        while self._connect() or self._turn():
+        while self.step():
             pass
+
+    def step(self) -> bool:
+        """Connect, or carry octets both ways once; False if there was nothing to do."""
+        return self._connect() or self._turn()
 
     def _turn(self) -> bool:
         moved = [each.turn() for each in self.connections]

@@ -104,6 +104,7 @@ class FakeSource:
         self.results: dict[str, dict[int, Outcome]] = {}
         self.taken = 0
         self.waits: list[float] = []
+        self.round_trips: list[float] = []
         self.cancelled = 0
         self._holds = holds
         self._wait: Deferred[DeliveryRequest | None] | None = None
@@ -142,6 +143,9 @@ class FakeSource:
         assert request.queue_id not in self.results, f"{request.queue_id} done twice"
         assert outcomes.keys() == {each.number for each in request.recipients}
         self.results[request.queue_id] = dict(outcomes)
+
+    def round_trip(self, seconds: float) -> None:
+        self.round_trips.append(seconds)
 
     def actions(self) -> dict[str, list[str]]:
         """Queue ID → what was done for each recipient, in words."""

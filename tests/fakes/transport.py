@@ -27,13 +27,14 @@ class FakeTransport:
 
     ``answer`` gives the outcome of a whole request, or a Deferred of it; it may raise, as
     ``connect`` may, which is called with the next hop when a lane opens and may give a Deferred.
-    ``idle``: seconds that a lane waits for more.
+    ``idle``: seconds that a lane waits for more; ``round_trip``: what it says of the line.
     """
 
     def __init__(self, answer: Answer = deliver_all, idle: float = 0.0) -> None:
         self.answer = answer
         self.connect: Callable[[str], Deferred[None] | None] = lambda nexthop: None
         self.idle = idle
+        self.round_trip = 0.0
         self.requests: list[DeliveryRequest] = []
         self.opened: list[str] = []
         self.lanes: dict[str, int] = {}
@@ -55,6 +56,8 @@ class FakeTransport:
 
     async def _serve(self, source: IRequestSource) -> None:
         request = source.take()
+        if self.round_trip:
+            source.round_trip(self.round_trip)
         while request is not None:
             self.requests.append(request)
             outcome = self.answer(request)

@@ -77,12 +77,32 @@ def test_local_delivers_by_recipient(tmp_path: Path) -> None:
     """local's own defaults: one recipient, two at once."""
     local = transport(configured(tmp_path, ""), "local")
     assert (local.recipient_limit, local.concurrency_limit) == (1, 2)
+    assert local.slow_line_limit == 0
 
 
 def test_rate_delay_is_serial(tmp_path: Path) -> None:
     """A destination rate delay means one delivery at a time."""
     smtp = transport(configured(tmp_path, "smtp_destination_rate_delay = 5s\n"), "smtp")
     assert (smtp.rate_delay, smtp.concurrency_limit) == (5.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("main", "limit"),
+    [
+        ("", 45),
+        ("smtp_destination_slow_line_concurrency_limit = 30\n", 30),
+        ("default_destination_slow_line_concurrency_limit = 0\n", 0),
+        ("default_destination_concurrency_limit = 20\n", 0),
+        ("smtp_destination_concurrency_limit = 20\n", 0),
+        ("ondemand_destination_concurrency_limit = 2\n", 45),
+        ("smtp_destination_concurrency_positive_feedback = 1/concurrency\n", 0),
+        ("default_destination_rate_delay = 1s\n", 0),
+        ("initial_destination_concurrency = 2\n", 45),
+    ],
+)
+def test_slow_lines(tmp_path: Path, main: str, limit: int) -> None:
+    """A limit that somebody has set is never exceeded, slow line or not."""
+    assert transport(configured(tmp_path, main), "smtp").slow_line_limit == limit
 
 
 def test_bad_feedback(tmp_path: Path) -> None:

@@ -92,12 +92,9 @@ class Runner:
         for turn in [*self.open, *self.busy, *self.resting]:
             lanes[id(turn.destination)] += 1
         limits = self.limits
+        most = limits.concurrency_limit and max(limits.concurrency_limit, limits.slow_line_limit)
         assert not limits.maxproc or sum(lanes.values()) <= limits.maxproc
-        assert (
-            not limits.concurrency_limit
-            or not lanes
-            or max(lanes.values()) <= limits.concurrency_limit
-        )
+        assert not most or not lanes or max(lanes.values()) <= most
 
     def run(self, rounds: int = 10**6) -> None:
         """Every lane connects and delivers, one step a round, until nothing is left to do."""
@@ -281,6 +278,7 @@ LIMITS = st.builds(
     name=st.just("smtp"),
     maxproc=st.sampled_from([0, 1, 2, 3, 10]),
     concurrency_limit=st.sampled_from([0, 1, 2, 5]),
+    slow_line_limit=st.sampled_from([0, 4, 9]),
     initial_concurrency=st.integers(1, 6),
     recipient_limit=st.sampled_from([0, 1, 2, 50]),
     rate_delay=st.sampled_from([0.0, 0.0, 3.0]),
@@ -313,6 +311,9 @@ def test_everything_is_handed_out(
                 runner.schedule.close(turn, runner.now)
             else:
                 runner.take(turn, chance.random() < 0.5)
+        if runner.busy and chance.random() < 0.3:
+            turn = chance.choice(list(runner.busy))
+            runner.schedule.waits(turn, chance.choice([0.5, 0.5, 1.0, 0.1]), runner.now)
         if runner.busy and chance.random() < 0.7:
             turn = chance.choice(list(runner.busy))
             if chance.random() < 0.1:

@@ -140,12 +140,15 @@ def test_families() -> None:
 
 
 def test_lmtp() -> None:
-    """LMTP asks for no MX, and knows sockets."""
-    settings = HostSettings(lmtp=True, use_mx=False, default_port="lmtp", own=OWN)
+    """LMTP asks for no MX, and knows sockets, whose other end has our name."""
+    settings = HostSettings(
+        lmtp=True, use_mx=False, default_port="lmtp", own=OWN, myhostname="us.test"
+    )
     hosts, names = make(settings)
     assert addresses("inet:a.test", settings) == [("198.51.100.1", 24)]
     (server,) = result_of(hosts, "unix:/run/lmtp")  # type: ignore[misc]
     assert (server.address, server.is_unix, server.family) == ("/run/lmtp", True, socket.AF_UNIX)
+    assert server.name == "us.test"
     assert names.asked == []
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests import postfix
 from tests.gateway_process import gateway
 from tests.mail_sink import mail_sink
-from tests.peers import eventually, free_port, require
+from tests.peers import eventually, free_port, require, sink, unix_sink
 
 _ONDEMAND = "ondemand unix - - n - - smtp\n"
 
@@ -38,6 +38,24 @@ def test_swaks_through_gatewayd_to_postfix(open_path: Path) -> None:
         assert sent[2] == f"127.0.0.1[127.0.0.1]:{far.port}"
         ours.wait_log(rf"qmgr\[\d+\]: {sent[1]}: removed")
         far.wait_log(r"to=<you@example.com>.*status=sent")
+
+
+def test_lmtp_over_tcp_and_a_unix_socket(tmp_path: Path) -> None:
+    """Local delivery by LMTP: an answer for each recipient, relay= naming port or socket."""
+    with sink("-L") as port, unix_sink("-L") as path:
+        transport = f"example.com lmtp:[127.0.0.1]:{port}\nexample.org lmtp:unix:{path}\n"
+        with gateway(tmp_path, transport, {"relay_domains": "example.com, example.org"}) as ours:
+            with smtplib.SMTP("127.0.0.1", ours.port, timeout=30) as client:
+                recipients = ["a@example.com", "b@example.com", "c@example.org"]
+                client.sendmail("me@example.net", recipients, "Subject: x\n\nx")
+            for recipient, relay in (
+                ("a@example.com", f"127.0.0.1[127.0.0.1]:{port}"),
+                ("b@example.com", f"127.0.0.1[127.0.0.1]:{port}"),
+                ("c@example.org", f"gateway.test[{path}]"),
+            ):
+                sent = ours.wait_log(rf"lmtp\[\d+\]: \w+: to=<{recipient}>, relay=([^ ]+), .*=sent")
+                assert sent[1] == relay
+            eventually(ours.is_empty, "nothing left")
 
 
 def test_content_arrives_octet_by_octet(tmp_path: Path) -> None:

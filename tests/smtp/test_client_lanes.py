@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from twisted.internet.defer import Deferred
 from zope.interface.verify import verifyObject
 
 from gatewayd.address import Address
@@ -576,3 +577,29 @@ def test_times_are_told() -> None:
     connection.protocol.dataReceived(b"554 no\r\n250 ok\r\n")
     assert outcome(source).transmit == 3.0
     assert outcome(source).connect == 0.0
+
+
+@pytest.mark.parametrize(
+    ("keywords", "content", "told"),
+    [
+        (ESMTP, b"small\r\n", [0.6]),
+        (ESMTP, LINES, []),
+        (CHUNKING, b"small\r\n", []),
+        ((), b"small\r\n", []),
+    ],
+)
+def test_the_queue_learns_of_long_round_trips(
+    keywords: tuple[str, ...], content: bytes, told: list[float]
+) -> None:
+    """Once, by what the answer to EHLO took; not where the lane sends on, or its line is busy."""
+    line = one_server(MailServer(keywords))
+    source = FakeSource([request(f"Q{n}", content=content) for n in range(3)])
+    lane = Deferred.fromCoroutine(line.transport.deliver("site.test", source))
+    line.step()
+    line.reactor.advance(1)
+    line.step()
+    line.reactor.advance(0.6)
+    line.pump()
+    assert lane.called
+    assert len(source.results) == 3
+    assert source.round_trips == pytest.approx(told)

@@ -62,6 +62,7 @@ TRANSPORT_SUFFIXES = MappingProxyType(
             suffix: f"default_{suffix}"
             for suffix in (
                 *("destination_concurrency_limit", "destination_concurrency_failed_cohort_limit"),
+                "destination_slow_line_concurrency_limit",
                 "destination_concurrency_positive_feedback",
                 "destination_concurrency_negative_feedback",
                 *("destination_recipient_limit", "destination_rate_delay", "transport_rate_delay"),

@@ -28,6 +28,12 @@ ROWS = (
     number("qmgr_message_recipient_limit", "20000", "Their recipients in memory.", minimum=1),
     seconds("transport_retry_time", "60s", "How long a broken transport is left alone.", minimum=1),
     number("default_destination_concurrency_limit", "20", "Deliveries at once to one next hop."),
+    number(
+        "default_destination_slow_line_concurrency_limit",
+        "45",
+        "Ours: the same where an answer takes 0.4 seconds or more, as over a satellite, unless "
+        "that limit, its positive feedback or a rate delay is set; 0: none more.",
+    ),
     number("initial_destination_concurrency", "5", "How many to begin with.", minimum=1),
     text(
         "default_destination_concurrency_positive_feedback",

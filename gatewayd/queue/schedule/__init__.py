@@ -3,6 +3,7 @@
 from gatewayd.queue.schedule.destination import Destination, Part, Suspension
 from gatewayd.queue.schedule.schedule import BROKEN, End, Open, Refusal, Schedule, Serve
 from gatewayd.queue.schedule.settings import TransportSettings
+from gatewayd.queue.schedule.slow_line import is_complaint
 from gatewayd.queue.schedule.turns import Turn
 from gatewayd.queue.schedule.window import Feedback, Window
 
@@ -20,4 +21,5 @@ __all__ = [
     "TransportSettings",
     "Turn",
     "Window",
+    "is_complaint",
 ]

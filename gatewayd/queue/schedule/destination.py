@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from gatewayd.message import QueuedRecipient, Route
+from gatewayd.queue.schedule.slow_line import LONG, SlowLine
 from gatewayd.queue.schedule.window import Window
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class Destination:
         "proven",
         "resume_at",
         "route",
+        "slow_line",
         "suspension",
         "transport",
         "waiting",
@@ -102,8 +104,25 @@ class Destination:
         self.idle: list[Turn] = []
         self.resume_at = 0.0
         self.suspension: Suspension | None = None
+        self.slow_line: SlowLine | None = None
         self.line: Any = None
         """The line of the transport that it stands in, if it wants a lane."""
+
+    def reconfigure(self) -> None:
+        """The transport's settings are new: its limits hold for what is opened from now on."""
+        settings = self.transport.settings
+        self.waiting = sum(part.requests(settings.recipient_limit) for part in self.parts)
+        self.window.relimit(settings.concurrency_limit)
+        self.slow_line = None
+
+    def waits(self, seconds: float) -> None:
+        """A lane was opened, and waits so long for an answer before it may send the next."""
+        if self.slow_line is None:
+            settings = self.transport.settings
+            if seconds < LONG or not 0 < settings.concurrency_limit < settings.slow_line_limit:
+                return
+            self.slow_line = SlowLine(self.window, settings.slow_line_limit, seconds)
+        self.slow_line.opened(seconds)
 
     def add(self, part: Part) -> None:
         self.parts.append(part)

@@ -26,6 +26,7 @@ from gatewayd.queue.schedule.alarms import Alarms
 from gatewayd.queue.schedule.destination import Destination, Part, Suspension
 from gatewayd.queue.schedule.settings import TransportSettings
 from gatewayd.queue.schedule.turns import TransportTurns, Turn
+from gatewayd.queue.schedule.window import NOTHING
 
 __all__ = ["End", "Move", "Open", "Refusal", "Schedule", "Serve"]
 
@@ -93,13 +94,7 @@ class Schedule:
     def _resettle(self, turns: TransportTurns, settings: TransportSettings, now: float) -> None:
         turns.settings = settings
         for destination in turns.destinations.values():
-            destination.window.limit = settings.concurrency_limit
-            if settings.concurrency_limit:
-                window = destination.window
-                window.size = min(window.size, settings.concurrency_limit)
-                window.initial = min(window.initial, settings.concurrency_limit)
-            limit = settings.recipient_limit
-            destination.waiting = sum(part.requests(limit) for part in destination.parts)
+            destination.reconfigure()
             if turns.lines:
                 turns.leave_line(destination)
             self._consider(destination, now)
@@ -248,6 +243,8 @@ class Schedule:
         part = destination.next()
         if destination.parts:
             self._consider(destination, now)
+        if turn.requests == turn.served:
+            turn.since = now
         turn.requests += 1
         destination.outstanding += 1
         settings = turns.settings
@@ -336,9 +333,26 @@ class Schedule:
         settings = destination.transport.settings
         if settings.rate_delay:
             destination.resume_at = now + settings.rate_delay
-        grown = destination.window.succeeded(settings.positive, destination.lanes)
+        feedback = settings.positive
+        line = destination.slow_line
+        if line is not None and not line.served(now - turn.since):
+            feedback = NOTHING
+        turn.since = now
+        grown = destination.window.succeeded(feedback, destination.lanes)
         if destination.parts and (grown or settings.rate_delay):
             self._consider(destination, now)
+
+    def waits(self, turn: Turn, seconds: float, now: float) -> None:
+        """This lane has to wait so long for an answer before it may send its next message."""
+        destination = turn.destination
+        destination.waits(seconds)
+        if destination.slow_line is not None:
+            self._consider(destination, now)
+
+    def complained(self, turn: Turn) -> None:
+        """The next hop took the mail of this lane badly: it gets no more lanes than usual."""
+        if turn.destination.slow_line is not None:
+            turn.destination.slow_line.spoil()
 
     def put_back(self, turn: Turn, owner: Any, recipients: tuple[QueuedRecipient, ...]) -> None:
         """A request taken by this lane was not attempted: it is the first to wait again."""
@@ -355,17 +369,21 @@ class Schedule:
     def unavailable(self, turn: Turn, status: str, text: str, now: float) -> list[Refusal]:
         """This lane could not reach the destination. Gives what is to be deferred at once.
 
-        While another lane delivers, nothing is: it will see to the rest. While others still try,
-        the one request that this lane would have had. Otherwise, or if the destination is dead
-        by now, all.
+        While another lane delivers, nothing is: it will see to the rest. Nor if this lane was
+        beyond the usual and others are left. While others still try, the one request that this
+        lane would have had. Otherwise, or if the destination is dead by now, all.
         """
         destination = turn.destination
         settings = destination.transport.settings
         if destination.suspension is not None:
             why = destination.suspension
             return self._drain_one(destination, why.status, why.text)
-        dead = destination.window.failed(settings.negative, settings.cohort_limit)
         others = destination.lanes - 1
+        if turn.extra and others:
+            self.complained(turn)
+            destination.window.shrink(others)
+            return []
+        dead = destination.window.failed(settings.negative, settings.cohort_limit)
         if not dead and destination.proven - bool(turn.served) > 0:
             destination.window.shrink(others)
             return []

@@ -19,6 +19,7 @@ class TransportSettings:
     """Limits of one transport (a master.cf service); 0 means none. Delays are seconds.
 
     ``maxproc``: lanes in all; ``concurrency_limit``: lanes to one destination;
+    ``slow_line_limit``: the same where a line has a long round trip, if more.
     ``recipient_limit``: recipients in one request, where 1 makes every recipient a destination
     of its own. ``program`` is the name that its deliveries are logged under.
     """
@@ -27,6 +28,7 @@ class TransportSettings:
     program: str = ""
     maxproc: int = 100
     concurrency_limit: int = 20
+    slow_line_limit: int = 45
     initial_concurrency: int = 5
     positive: Feedback = UNIT
     negative: Feedback = UNIT
@@ -50,6 +52,7 @@ class TransportSettings:
                 if rate_delay
                 else settings.transport_number(name, "destination_concurrency_limit")
             ),
+            slow_line_limit=_slow_line_limit(settings, name),
             initial_concurrency=settings.transport_number(name, "initial_destination_concurrency"),
             positive=_feedback(settings, name, "positive"),
             negative=_feedback(settings, name, "negative"),
@@ -60,6 +63,21 @@ class TransportSettings:
             transport_rate_delay=settings.transport_seconds(name, "transport_rate_delay"),
             recipient_limit=settings.transport_number(name, "destination_recipient_limit"),
         )
+
+
+def _slow_line_limit(settings: Settings, name: str) -> int:
+    """None (0) where somebody has decided how much a destination may get, and how soon."""
+    limit = settings.transport_number(name, "destination_slow_line_concurrency_limit")
+    for suffix in (
+        "destination_concurrency_limit",
+        "destination_concurrency_positive_feedback",
+        "destination_rate_delay",
+    ):
+        own, default = f"{name}_{suffix}", f"default_{suffix}"
+        is_set = settings.is_set(own) or settings.is_set(default)
+        if is_set or settings.transport_text(name, suffix) != settings.text(default):
+            return 0
+    return limit
 
 
 def _feedback(settings: Settings, transport: str, sign: str) -> Feedback:

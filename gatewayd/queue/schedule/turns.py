@@ -26,13 +26,27 @@ class Turn:
     """A lane, as the schedule sees it: its destination and how much it has had.
 
     ``holder`` is whatever the caller knows the lane by. ``ending``: it gets no more requests.
+    ``extra``: it was opened while the destination had more than its usual share. ``since``: when
+    it began with the request that it is to serve next.
     """
 
-    __slots__ = ("destination", "ending", "fresh", "holder", "idle", "opened", "requests", "served")
+    __slots__ = (
+        "destination",
+        "ending",
+        "extra",
+        "fresh",
+        "holder",
+        "idle",
+        "opened",
+        "requests",
+        "served",
+        "since",
+    )
 
     def __init__(self, destination: Destination, now: float) -> None:
         self.destination = destination
-        self.opened = now
+        self.opened = self.since = now
+        self.extra = destination.window.is_wide
         self.requests = 0
         self.served = 0
         self.fresh = True

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-__all__ = ["UNIT", "Feedback", "Window"]
+__all__ = ["NOTHING", "UNIT", "Feedback", "Window"]
 
 _FEEDBACK = re.compile(
     r"\s*([0-9]{1,4}(?:\.[0-9]{1,6})?)\s*(?:/\s*(concurrency|sqrt_concurrency)\s*)?\Z"
@@ -43,15 +43,19 @@ class Feedback:
         return self.share / window**self.power if self.power else self.share
 
 
+NOTHING = Feedback(0.0)
 UNIT = Feedback()
 
 _ROUNDING = 1e-9
 
 
 class Window:
-    """A destination's concurrency: ``size`` deliveries, from 1 to ``limit`` (0: no limit)."""
+    """A destination's concurrency: ``size`` deliveries, from 1 to ``limit`` (0: no limit).
 
-    __slots__ = ("_failure", "_success", "cohorts", "initial", "limit", "size")
+    One with a limit can be made wide: then it may grow beyond that for a time.
+    """
+
+    __slots__ = ("_ceiling", "_failure", "_success", "cohorts", "initial", "limit", "size")
 
     def __init__(self, initial: int, limit: int) -> None:
         self.limit = limit
@@ -60,6 +64,7 @@ class Window:
 
     def reset(self) -> None:
         """As for a destination never seen before."""
+        self._ceiling = self.limit
         self.size = self.initial
         self.cohorts = 0.0
         self._success = 0.0
@@ -71,8 +76,8 @@ class Window:
         It only grows while it is used: up to the initial size above what really runs.
         """
         self.cohorts = 0.0
-        size = self.size
-        if (self.limit and size >= self.limit) or size >= busy + self.initial:
+        size, ceiling = self.size, self._ceiling
+        if (ceiling and size >= ceiling) or size >= busy + self.initial:
             return False
         amount = feedback.amount(size)
         self._success += amount
@@ -80,9 +85,32 @@ class Window:
             self.size += 1
             self._success -= 1
             self._failure = 0.0
-        if self.limit and self.size > self.limit:
-            self.size = self.limit
+        if ceiling and self.size > ceiling:
+            self.size = ceiling
         return self.size > size
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether it may grow beyond its limit."""
+        return self._ceiling > self.limit
+
+    def widen(self, ceiling: int, by: int) -> None:
+        """Make room for some more, and let it grow up to a ceiling above the limit."""
+        self._ceiling = ceiling
+        self.size = min(ceiling, self.size + by)
+
+    def narrow(self) -> None:
+        """Its limit holds again."""
+        if self.is_wide:
+            self._ceiling = self.limit
+            self.size = min(self.size, self.limit)
+
+    def relimit(self, limit: int) -> None:
+        """Another limit holds from now on."""
+        self.limit = self._ceiling = limit
+        if limit:
+            self.size = min(self.size, limit)
+            self.initial = min(self.initial, limit)
 
     def shrink(self, size: int) -> None:
         """So many deliveries at once are known to work, and one more is known not to."""

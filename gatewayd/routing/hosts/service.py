@@ -179,7 +179,7 @@ class Hosts:
     async def _destination(self, hop: Hop) -> tuple[list[Server] | _Trouble, bool]:
         """(servers or why there's none, whether we are one of the MX hosts)."""
         if hop.path:
-            return [Server(socket.gethostname(), hop.path, 0)], False
+            return [Server(self._settings.myhostname, hop.path, 0)], False
         port = _port(hop.port or self._settings.default_port)
         if port is None:
             return _Trouble("4.3.5", f'unknown service: "{hop.port}/tcp"'), False

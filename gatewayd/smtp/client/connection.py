@@ -47,7 +47,8 @@ class ClientConnection(TwistedProtocol):
 
     ``opened`` fires once: None when the server takes mail; else what its refusal, silence or
     going away means for mail. ``gone``, if set, is called when nothing is left of it.
-    ``setup_time``: seconds from its making to its being open.
+    ``setup_time``: seconds from its making to its being open; ``round_trip``: those that the
+    answer to EHLO took.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class ClientConnection(TwistedProtocol):
         self.opened: Deferred[Outcome | None] = Deferred(lambda _: self.abort())
         self.made = made
         self.setup_time = 0.0
+        self.round_trip = 0.0
         self.gone: Callable[[], None] = lambda: None
         self.is_paused = False
         self._settings = settings
@@ -129,6 +131,7 @@ class ClientConnection(TwistedProtocol):
         for event in events:
             if isinstance(event, Opened):
                 self.setup_time = self._reactor.seconds() - self.made
+                self.round_trip = round_trip
                 self.dialogue.window = self._settings.window(round_trip)
                 self.opened.callback(None)
             elif isinstance(event, SessionRefused | HungUp) and not self.opened.called:

@@ -22,6 +22,7 @@ from gatewayd.smtp.client.attempt import Attempt
 from gatewayd.smtp.client.connection import ClientConnection
 from gatewayd.smtp.client.reading import PIECE, WHOLE_LIMIT, is_utf8_header, read_7bit, read_whole
 from gatewayd.smtp.client_settings import ClientSettings
+from gatewayd.smtp.dialogue import EARLY_LIMIT
 from gatewayd.smtp.exchange import ContentWanted, Event, Exchange, HungUp, Transacted
 from gatewayd.smtp.outgoing import OutgoingContent, encoded
 from gatewayd.smtp.transmission import (
@@ -89,6 +90,7 @@ class Delivery:
         self._served = 0
         self._is_advancing = False
         self._is_over = False
+        self._has_told = False
 
     def start(self) -> None:
         """Begin. ``ended`` may fire at once."""
@@ -293,6 +295,13 @@ class Delivery:
         for event in self._dialogue.begin(exchange):
             if isinstance(event, ContentWanted):
                 self._send(event)
+        if not self._has_told and size <= EARLY_LIMIT:
+            self._tell_round_trip()
+
+    def _tell_round_trip(self) -> None:
+        self._has_told = True
+        if self._source is not None and self._dialogue.waits_for_data:
+            self._source.round_trip(self._connection.round_trip)
 
     def _unsayable(self, attempt: Attempt, octets: bytes | None, error: Unsayable) -> None:
         peer, soft = self._connection.peer, self._settings.soft_bounce
