@@ -103,8 +103,7 @@ def test_a_reader_that_lags_is_waited_for(tmp_path: Path) -> None:
         reader.transport.resumeProducing()
         await reader.done
         await port.stopListening()
-        octets = bytes(reader.octets)
-        return octets
+        return bytes(reader.octets)
 
     _, _, body = run(work).partition(b"\r\n\r\n")
     entries = [json.loads(line) for line in body.splitlines()]
