@@ -36,7 +36,7 @@ def main() -> int:
     with _folder(options.folder) as folder:
         bench = Bench(folder)
         for name in options.work or WORKS:
-            done.append(_measured(WORKS[name], bench))
+            done.append(measured(WORKS[name], bench))
             print(table(done[-1:]), flush=True)
     if options.write:
         options.write.write_text(page(done))
@@ -59,7 +59,8 @@ def _folder(chosen: Path | None) -> Iterator[Path]:
         yield chosen
 
 
-def _measured(work: Work, bench: Bench) -> Done:
+def measured(work: Work, bench: Bench) -> Done:
+    """A work's rows, or what went wrong; pytest's outcomes come from the helpers of the tests."""
     try:
         return Done(work, tuple(work.measure(bench)))
     except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:
