@@ -1,7 +1,8 @@
 """Fill a queue without a daemon: ``python -m benchmarks.preload CONFIG COUNT DOMAIN TRANSPORT``.
 
-Messages of 2 KB to DOMAIN, by the route TRANSPORT:NEXTHOP, through the store itself, unsynced.
-They are due in a month, so that they lie still while a benchmark runs; with --due, now.
+Messages of 2 KB to DOMAIN, through the store itself, unsynced; by the route TRANSPORT:NEXTHOP,
+which has to be the one by the configuration, so that no start looks it up again. They are due in
+a month, so that they lie still while a benchmark runs; with --due, now.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from gatewayd.address import Address
 from gatewayd.config.load import load
 from gatewayd.message import Envelope, MemoryContent, NewMessage, Recipient, Route
+from gatewayd.queue.route_basis import RouteBasis
 from gatewayd.queue.sqlite_store import SqliteStore, StoreSettings
 
 _BATCH = 500
@@ -29,7 +31,8 @@ reactor: Any = _reactor
 
 async def fill(folder: str, count: int, domain: str, route: Route, due: float) -> None:
     """Put ``count`` messages; while a batch is written, the next is made."""
-    settings = replace(StoreSettings.from_settings(load(folder).settings), synchronous="OFF")
+    configuration = load(folder)
+    settings = replace(StoreSettings.from_settings(configuration.settings), synchronous="OFF")
     store = SqliteStore(settings, reactor)
     await store.open()
     written: Deferred[Any] = DeferredList([])
@@ -47,6 +50,7 @@ async def fill(folder: str, count: int, domain: str, route: Route, due: float) -
         await before
     await written
     await store.close()
+    RouteBasis(configuration).record()
 
 
 def _message(store: SqliteStore, recipient: Address, route: Route, due: float) -> NewMessage:
