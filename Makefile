@@ -25,7 +25,7 @@ types: $(VENV)/.tested
 tests: $(VENV)/.tested
 	$(BIN)/python -m pytest
 
-bench: $(VENV)/.installed
+bench: $(VENV)/.tested
 	$(BIN)/python -m benchmarks --write docs/benchmarks.md
 
 docs: $(VENV)/.installed

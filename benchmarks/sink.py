@@ -48,9 +48,9 @@ class CountingSink:
 
 
 @contextmanager
-def counting_sink(*options: str) -> Iterator[CountingSink]:
-    """smtp-sink on a free port."""
-    port = peers.free_port()
+def counting_sink(*options: str, port: int | None = None) -> Iterator[CountingSink]:
+    """smtp-sink on this port, or a free one."""
+    port = port or peers.free_port()
     user = ["-u", "nobody"] if os.geteuid() == 0 else []
     process = subprocess.Popen(
         [peers.require("smtp-sink", "postfix"), "-c", *user, *options, f"127.0.0.1:{port}", "500"],

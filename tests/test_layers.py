@@ -52,6 +52,7 @@ _LAYERS: list[tuple[str, tuple[str, ...]]] = [
             "gatewayd.access",
             "gatewayd.config.load",
             "gatewayd.config.machine",
+            "gatewayd.config.main_settings",
             "gatewayd.control",
             "gatewayd.listeners",
             "gatewayd.maillog",

@@ -10,6 +10,9 @@ import os
 import sys
 from importlib import import_module
 
+from gatewayd.cli.place import fail
+from gatewayd.errors import ConfigError
+
 __all__ = ["CLASSIC", "main"]
 
 CLASSIC = {
@@ -62,6 +65,8 @@ def main(argv: list[str] | None = None) -> int:
         return 64
     try:
         return _run(module, name, arguments[1:])
+    except ConfigError as error:
+        return fail(name if name in CLASSIC else "gatewayctl", str(error), 69)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

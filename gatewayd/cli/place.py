@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
-from gatewayd.config.load import Configuration, load
-from gatewayd.control.client import ControlClient
-from gatewayd.errors import ConfigError
+from gatewayd.config.main_settings import read_settings
 
-__all__ = ["configuration", "control_client", "default_folder", "fail"]
+if TYPE_CHECKING:
+    from gatewayd.config.settings import Settings
+    from gatewayd.control.client import ControlClient
+
+__all__ = ["control_client", "default_folder", "fail", "settings_in"]
 
 
 def default_folder() -> str:
@@ -24,14 +27,13 @@ def fail(program: str, text: str, status: int) -> int:
     return status
 
 
-def configuration(program: str, folder: str | None) -> Configuration:
-    """The configuration in ``folder`` (or the default one); exits 69 if it cannot be used."""
-    try:
-        return load(folder or default_folder())
-    except ConfigError as error:
-        sys.exit(fail(program, str(error), 69))
+def settings_in(folder: str | None) -> Settings:
+    """What main.cf in ``folder`` (or the default one) says, unchecked. Raises ConfigError."""
+    return read_settings(folder or default_folder())
 
 
-def control_client(found: Configuration) -> ControlClient:
+def control_client(settings: Settings) -> ControlClient:
     """A client of the daemon that runs with this configuration."""
-    return ControlClient(found.settings.text("control_socket"))
+    from gatewayd.control.client import ControlClient
+
+    return ControlClient(settings.text("control_socket"))

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from gatewayd.cli.place import configuration, fail
+from gatewayd.cli.place import fail, settings_in
 from gatewayd.cli.queue_access import ControlRefused, QueueAccess, open_queue
 
 __all__ = ["main"]
@@ -35,10 +35,10 @@ def main(arguments: list[str]) -> int:
     if not queue_ids:
         print(_USAGE, file=sys.stderr)
         return 64
-    found = configuration("postcat", next((v for n, v in options if n == "-c"), None))
+    settings = settings_in(next((v for n, v in options if n == "-c"), None))
     parts = {name[1] for name in names & {"-b", "-e", "-h"}} or {"b", "e", "h"}
     try:
-        queue = open_queue(found)
+        queue = open_queue(settings)
         for queue_id in queue_ids:
             _show(queue, queue_id, parts)
     except ControlRefused as refused:

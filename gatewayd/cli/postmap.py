@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gatewayd.cli.place import configuration, default_folder, fail
+from gatewayd.cli.place import default_folder, fail, settings_in
 from gatewayd.errors import ConfigError, TableError
 from gatewayd.tables.build import Builder, BuildError
 from gatewayd.tables.memory import FailTable, MappingTable
@@ -95,7 +95,7 @@ def _default_kind(folder: str | None) -> str:
     """default_database_type; without a configuration, what it is by default."""
     if not os.path.exists(os.path.join(folder or default_folder(), "main.cf")):
         return "hash"
-    return configuration("postmap", folder).settings.text("default_database_type")
+    return settings_in(folder).text("default_database_type")
 
 
 def _run(given: dict[str, str], tables: list[_Table]) -> int:

@@ -10,9 +10,9 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from gatewayd.cli.place import configuration, control_client, fail
+from gatewayd.cli.place import control_client, fail, settings_in
 from gatewayd.cli.queue_access import ControlRefused, open_queue
-from gatewayd.config.load import Configuration
+from gatewayd.config.settings import Settings
 from gatewayd.control.client import DaemonDown
 
 __all__ = ["main", "render_list"]
@@ -39,19 +39,19 @@ def main(arguments: list[str]) -> int:
     if len(verbs) != 1 or (rest and (verbs[0][0] != "-f" or len(rest) > 1)):
         print(_USAGE, file=sys.stderr)
         return 64
-    found = configuration("postqueue", folder)
+    settings = settings_in(folder)
     verb, value = verbs[0]
     if verb in ("-p", "-j"):
-        return show(found, as_json=verb == "-j")
+        return show(settings, as_json=verb == "-j")
     if verb == "-f" and rest:
         verb, value = "-s", rest[0]
-    return flush(found, {"-f": "all", "-s": "site", "-i": "ids"}[verb], value)
+    return flush(settings, {"-f": "all", "-s": "site", "-i": "ids"}[verb], value)
 
 
-def show(found: Configuration, *, as_json: bool) -> int:
+def show(settings: Settings, *, as_json: bool) -> int:
     """List the queue."""
     try:
-        entries = open_queue(found).listing()
+        entries = open_queue(settings).listing()
         for line in render_json(entries) if as_json else render_list(entries):
             sys.stdout.write(line + "\n")
     except ControlRefused as refused:
@@ -59,7 +59,7 @@ def show(found: Configuration, *, as_json: bool) -> int:
     return 0
 
 
-def flush(found: Configuration, what: str, value: str) -> int:
+def flush(settings: Settings, what: str, value: str) -> int:
     """Ask the daemon to deliver now: all, a site, or one message."""
     fields: dict[str, Any] = {}
     if what == "site":
@@ -72,7 +72,7 @@ def flush(found: Configuration, what: str, value: str) -> int:
             return fail("postqueue", f'Cannot flush queue ID - invalid name: "{value}"', 69)
         fields = {"ids": [value]}
     try:
-        control_client(found).post("flush", fields)
+        control_client(settings).post("flush", fields)
     except DaemonDown:
         return fail("postqueue", "Cannot flush mail queue - mail system is down", 69)
     except ControlRefused as refused:

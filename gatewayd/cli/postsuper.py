@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from gatewayd.cli.place import configuration, fail
+from gatewayd.cli.place import fail, settings_in
 from gatewayd.cli.queue_access import ControlRefused, QueueAccess, open_queue
 
 __all__ = ["main"]
@@ -63,11 +63,11 @@ def main(arguments: list[str]) -> int:
     if unknown:
         return fail("postsuper", f"invalid queue name: {unknown[0]}", 64)
     folder = next((value for name, value in options if name == "-c"), None)
-    found = configuration("postsuper", folder)
-    if os.geteuid() not in (0, _owner_of(found.settings.text("queue_directory"))):
+    settings = settings_in(folder)
+    if os.geteuid() not in (0, _owner_of(settings.text("queue_directory"))):
         return fail("postsuper", "use of this command is reserved for the superuser", 1)
     try:
-        queue = open_queue(found)
+        queue = open_queue(settings)
         for name, value in options:
             if name in _VERBS:
                 _apply(queue, _VERBS[name], value, queues)

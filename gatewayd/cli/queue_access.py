@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from gatewayd.cli.place import control_client
-from gatewayd.config.load import Configuration
+from gatewayd.config.settings import Settings
 from gatewayd.control.client import ControlClient, ControlRefused, DaemonDown
 
 __all__ = ["ControlRefused", "QueueAccess", "open_queue"]
@@ -51,15 +51,15 @@ class _ThroughDaemon:
         return self._client.content("message", queue_id, "content")
 
 
-def open_queue(configuration: Configuration) -> QueueAccess:
+def open_queue(settings: Settings) -> QueueAccess:
     """The daemon's queue if it runs, else the queue itself. Raises ControlRefused."""
-    client = control_client(configuration)
+    client = control_client(settings)
     try:
         client.get("status")
     except DaemonDown:
         from gatewayd.cli.queue_offline import OfflineQueue
 
-        return OfflineQueue(configuration)
+        return OfflineQueue(settings)
     except ControlRefused as refused:
         if refused.code != 403:
             raise

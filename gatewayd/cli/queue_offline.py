@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorCore
 
-from gatewayd.config.load import Configuration
+from gatewayd.config.settings import Settings
 from gatewayd.control.client import ControlRefused
 from gatewayd.control.operator import Operator, UnknownVerb, selection_from
 from gatewayd.errors import StoreError
@@ -23,8 +23,8 @@ T = TypeVar("T")
 class OfflineQueue:
     """The verbs of the control socket, done in this process. One call at a time."""
 
-    def __init__(self, configuration: Configuration) -> None:
-        self._settings = StoreSettings.from_settings(configuration.settings)
+    def __init__(self, settings: Settings) -> None:
+        self._settings = StoreSettings.from_settings(settings)
 
     def listing(self, **selection: Any) -> Iterator[dict[str, Any]]:
         """Messages, each as GET /queue gives it."""

@@ -29,6 +29,8 @@ _WITH_VALUE = frozenset("ABCFLNORVXbfhopr")
 _IGNORED = frozenset("ALUXGhmnopv")
 _PIECE = 1 << 16
 _HEADER_LIMIT = 1 << 20
+_POKE_BOUND = 0.05
+"""Seconds that a busy daemon may take: it looks into maildrop by itself, too."""
 
 
 @dataclass(slots=True)
@@ -210,10 +212,10 @@ def _header_recipients(fields: list[bytes]) -> list[str]:
 
 
 def _submit(request: Request) -> int:
-    from gatewayd.cli.place import configuration
+    from gatewayd.cli.place import settings_in
     from gatewayd.receive.maildrop import MaildropRefused, Submission, drop
 
-    settings = configuration("sendmail", request.folder or None).settings
+    settings = settings_in(request.folder or None)
     if not _may_submit(settings):
         print(f"sendmail: fatal: user {os.getuid()} may not submit mail", file=sys.stderr)
         return _EX_NOPERM
@@ -315,7 +317,7 @@ def _poke(path: str) -> None:
     import socket
 
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(1)
+        connection.settimeout(_POKE_BOUND)
         try:
             connection.connect(path)
             connection.sendall(b"POST /pickup HTTP/1.0\r\nContent-Length: 0\r\n\r\n")

@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from gatewayd.cli.place import configuration, control_client, fail
+from gatewayd.cli.place import control_client, fail, settings_in
 from gatewayd.control.client import ControlRefused, DaemonDown
 
 __all__ = ["main"]
@@ -26,8 +26,7 @@ def main(arguments: list[str]) -> int:
     if ("--help", "") in options or rest:
         print(_USAGE, file=sys.stderr if rest else sys.stdout)
         return 64 if rest else 0
-    found = configuration("gatewayctl", next((v for n, v in options if n == "-c"), None))
-    client = control_client(found)
+    client = control_client(settings_in(next((v for n, v in options if n == "-c"), None)))
     try:
         if metrics:
             for octets in client.content("metrics"):

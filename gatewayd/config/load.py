@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gatewayd.config import main_cf, master_cf
 from gatewayd.config.check import Check
-from gatewayd.config.machine import host_name, interface_networks
 from gatewayd.config.main_cf import Assignment, MainCf
+from gatewayd.config.main_settings import make_settings, read_text
 from gatewayd.config.master_cf import MasterCf, Service
-from gatewayd.config.networks import listening, networks_by_style
 from gatewayd.config.settings import Settings
 from gatewayd.errors import ConfigError, ConfigProblem
 
@@ -24,8 +23,6 @@ __all__ = [
     "read_services",
     "services_of",
 ]
-
-_SIZE_LIMIT = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +74,7 @@ def read_files(
     paths = [os.path.join(directory, name) for name in ("main.cf", "master.cf")]
     for path in paths:
         try:
-            texts.append(_read(path))
+            texts.append(read_text(path))
         except ConfigError as error:
             unreadable += error.problems
     if unreadable:
@@ -95,7 +92,7 @@ def read_files(
 def read_services(directory: str) -> tuple[Service, ...]:
     """The services of master.cf alone. Raises ConfigError."""
     path = os.path.join(directory, "master.cf")
-    return services_of(_read(path), path)
+    return services_of(read_text(path), path)
 
 
 def services_of(text: str, path: str) -> tuple[Service, ...]:
@@ -106,52 +103,8 @@ def services_of(text: str, path: str) -> tuple[Service, ...]:
     return master.services
 
 
-def make_settings(
-    directory: str, assignments: Mapping[str, Assignment], hostname: str | None = None
-) -> Settings:
-    """Settings whose computed defaults come from this machine."""
-    computed: dict[str, Callable[[Settings], str]] = {
-        "config_directory": lambda _: directory,
-        "myhostname": lambda settings: _hostname(settings, hostname or host_name()),
-        "mydomain": lambda settings: _domain(settings.text("myhostname")),
-        "mynetworks": _default_networks,
-        "process_id": lambda _: str(os.getpid()),
-    }
-    return Settings(assignments, computed)
-
-
-def _hostname(settings: Settings, name: str) -> str:
-    if "." in name:
-        return name
-    domain = settings.text("mydomain") if settings.is_set("mydomain") else "localdomain"
-    return f"{name}.{domain}"
-
-
-def _domain(name: str) -> str:
-    return name.partition(".")[2] or "localdomain"
-
-
-def _default_networks(settings: Settings) -> str:
-    chosen = listening(
-        interface_networks(), settings.words("inet_interfaces"), settings.words("inet_protocols")
-    )
-    return networks_by_style(settings.text("mynetworks_style"), chosen)
-
-
 def _process_limit(settings: Settings) -> int:
     try:
         return settings.number("default_process_limit")
     except ConfigError:
         return 100  # the check will name it
-
-
-def _read(path: str) -> str:
-    """A file's text; what is no UTF-8 becomes surrogate escapes. Raises ConfigError."""
-    try:
-        with open(path, "rb") as file:
-            octets = file.read(_SIZE_LIMIT + 1)
-    except OSError as error:
-        raise ConfigError([ConfigProblem(path, 0, error.strerror or str(error))]) from None
-    if len(octets) > _SIZE_LIMIT:
-        raise ConfigError([ConfigProblem(path, 0, f"larger than {_SIZE_LIMIT} octets")])
-    return octets.decode("utf-8", "surrogateescape")

@@ -6,11 +6,10 @@ A component reads what it needs once, when it's made, into a value of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from gatewayd.config.expand import ExpandError, expand
 from gatewayd.config.main_cf import Assignment
-from gatewayd.config.master_cf import Service
 from gatewayd.config.parameters import PARAMETERS, TRANSPORT_SUFFIXES, Parameter
 from gatewayd.config.parameters.parameter import number, seconds
 from gatewayd.config.values import (
@@ -24,6 +23,9 @@ from gatewayd.config.values import (
     split_words,
 )
 from gatewayd.errors import ConfigError, ConfigProblem
+
+if TYPE_CHECKING:
+    from gatewayd.config.master_cf import Service
 
 __all__ = ["Settings", "check_value", "transport_suffix"]
 

@@ -10,7 +10,6 @@ import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
-from urllib.parse import quote, urlencode
 
 from gatewayd.errors import GatewayError
 
@@ -63,12 +62,9 @@ class ControlClient:
         self, method: str, parts: tuple[str, ...], query: Mapping[str, Any], body: bytes
     ) -> BinaryIO:
         """The answer's body. HTTP/1.0: the answer ends where the connection does."""
-        target = "/" + "/".join(quote(part, safe="") for part in parts)
         given = {name: value for name, value in query.items() if value is not None}
-        if given:
-            target += "?" + urlencode(given, doseq=True)
         connection = self._connect()
-        head = f"{method} {target} HTTP/1.0\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = f"{method} {_target(parts, given)} HTTP/1.0\r\nContent-Length: {len(body)}\r\n\r\n"
         connection.sendall(head.encode() + body)
         answer = connection.makefile("rb")
         connection.close()
@@ -89,6 +85,15 @@ class ControlClient:
             connection.close()
             raise ControlRefused(403, (f"{self.path}: {error.strerror}",)) from None
         return connection
+
+
+def _target(parts: tuple[str, ...], query: Mapping[str, Any]) -> str:
+    if not query and all(part.isascii() and part.isalnum() for part in parts):
+        return "/" + "/".join(parts)
+    from urllib.parse import quote, urlencode
+
+    path = "/" + "/".join(quote(part, safe="") for part in parts)
+    return f"{path}?{urlencode(query, doseq=True)}" if query else path
 
 
 def _read_head(answer: BinaryIO) -> int:

@@ -37,6 +37,7 @@ from gatewayd.control.operator import (
     UnknownVerb,
     selection_from,
 )
+from gatewayd.control.pacing import paced
 from gatewayd.control.peer import Permissions, Right, peer_user_id
 from gatewayd.errors import ConfigError, StoreError, TableError
 from gatewayd.maillog import MailLog
@@ -161,8 +162,9 @@ class ControlResource(Resource):
 
     async def _queue(self, request: Request) -> None:
         request.setHeader(b"content-type", b"application/x-ndjson")
-        async for page in self._operator.listing(_asked_selection(request)):
-            request.write(b"".join(json.dumps(entry).encode() + b"\n" for entry in page))
+        with paced(request) as answer:
+            async for page in self._operator.listing(_asked_selection(request)):
+                await answer.write(b"".join(json.dumps(entry).encode() + b"\n" for entry in page))
 
     async def _message(self, request: Request, queue_id: str, with_content: bool) -> _Answer | None:
         found = await self._operator.message(queue_id)
@@ -174,9 +176,10 @@ class ControlResource(Resource):
         request.setHeader(b"content-type", b"message/rfc822")
         request.setHeader(b"content-length", str(content.size).encode())
         offset = 0
-        while octets := await content.read(offset, _CONTENT_PIECE):
-            request.write(octets)
-            offset += len(octets)
+        with paced(request) as answer:
+            while octets := await content.read(offset, _CONTENT_PIECE):
+                await answer.write(octets)
+                offset += len(octets)
         return None
 
 

@@ -74,11 +74,12 @@ class Loader:
         """These messages, in this order, but for those that have to be set aside."""
         given = json.dumps(numbers)
         recipients = self._recipients(given)
+        contents = self._contents(given)
         found: dict[int, QueuedMessage] = {}
         for row in self._db.execute(sql.MESSAGES, (given,)).fetchall():
             number = row[0]
             try:
-                content = self._content(number, row[7], row[8])
+                content = self._content(number, row[7], row[8], contents.get(number))
                 found[number] = message_from(row, recipients.get(number, []), content, flush=flush)
             except BadRow as error:
                 self._set_aside(number, str(error))
@@ -120,12 +121,18 @@ class Loader:
             found.setdefault(row[0], []).append(row)
         return found
 
-    def _content(self, number: int, size: Any, file: Any) -> Content:
+    def _contents(self, given: str) -> dict[int, tuple[int, bytes | None]]:
+        """Lengths of contents in the database, and the octets of small ones."""
+        rows = self._db.execute(sql.CONTENTS, (given,)).fetchall()
+        return {number: (length, octets) for number, length, octets in rows}
+
+    def _content(
+        self, number: int, size: Any, file: Any, kept: tuple[int, bytes | None] | None
+    ) -> Content:
         if not file:
-            row = self._db.execute(sql.CONTENT_LENGTH, (number,)).fetchone()
-            if row is None or row[0] != size:
+            if kept is None or kept[0] != size:
                 raise BadRow("its content is missing or has another length")
-            return self._content_of(number, size, None)
+            return self._content_of(number, size, kept[1])
         place = Place.parse(str(file))
         if place is not None:
             return self._shared_content(number, size, place)

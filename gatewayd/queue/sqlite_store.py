@@ -168,19 +168,29 @@ class SqliteStore:
         )
 
     def _stored(self, number: int, size: int, octets: bytes | None) -> Content:
-        if octets is not None:
+        """A content that is in the database; also called in the store's thread."""
+        if octets is not None and self._memory + size <= self._settings.memory_limit:
             return MemoryContent(octets)
         return StoredContent(size, lambda: self._commits.add("octets", number))
 
     def lease_due(self, now: float, limit: int) -> Deferred[Sequence[QueuedMessage]]:
         """Lease what is due."""
-        return self._commits.add("lease_due", (now, limit))
+        return self._commits.add("lease_due", (now, limit)).addCallback(self._leased)
 
     def lease_selected(
         self, selection: Selection, after: int, limit: int
     ) -> Deferred[tuple[Sequence[QueuedMessage], int]]:
         """Lease a selection, a window at a time."""
-        return self._commits.add("lease_selected", (selection, after, limit))
+        leased = self._commits.add("lease_selected", (selection, after, limit))
+        return leased.addCallback(lambda found: (self._leased(found[0]), found[1]))
+
+    def _leased(self, messages: Sequence[QueuedMessage]) -> Sequence[QueuedMessage]:
+        """Count the contents that came along."""
+        for message in messages:
+            if isinstance(message.content, MemoryContent):
+                self._in_memory[message.queue_id] = message.content.size
+                self._memory += message.content.size
+        return messages
 
     def next_due(self) -> Deferred[float | None]:
         """When the earliest message is due."""

@@ -15,6 +15,9 @@ from gatewayd.queue.schema import ASKED, FLAGS, LEASES, STATES
 
 __all__ = ["page", "selected"]
 
+_WITHIN_PAGE = 4000
+"""Octets of a content that lies in one page with its row."""
+
 
 def _fields(count: int) -> str:
     return ", ".join(f"value ->> {place}" for place in range(count))
@@ -142,7 +145,11 @@ RECIPIENTS = (
     f"SELECT {RECIPIENT_COLUMNS} FROM recipient "
     "WHERE message IN (SELECT value FROM json_each(?)) ORDER BY message, number"
 )
-CONTENT_LENGTH = "SELECT length(octets) FROM content WHERE number = ?"
+# What fits into a page comes along: SQLite has read it anyway to know its length.
+CONTENTS = (
+    f"SELECT number, length(octets), CASE WHEN length(octets) <= {_WITHIN_PAGE} THEN octets END "
+    "FROM content WHERE number IN (SELECT value FROM json_each(?))"
+)
 OCTETS = "SELECT octets FROM content WHERE number = ?"
 CONTENT_FILE = "SELECT file, size FROM message WHERE number = ?"
 QUEUE_ID = "SELECT queue_id FROM message WHERE number = ?"

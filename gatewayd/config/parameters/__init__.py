@@ -10,7 +10,6 @@ Then run ``make docs``.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from types import MappingProxyType
 
 from gatewayd.config.parameters import bounce, general, queue, routing, smtp_client, smtpd
@@ -32,10 +31,10 @@ AREAS = (
 
 def _joined(areas: Iterable[tuple[str, tuple[Parameter, ...]]]) -> dict[str, Parameter]:
     table: dict[str, Parameter] = {}
-    for area, rows in areas:
+    for _, rows in areas:
         for row in rows:
             assert row.name not in table, f"{row.name} stands twice in the table"
-            table[row.name] = replace(row, area=area)
+            table[row.name] = row
     for name, default in POSTFIX_DEFAULTS.items():
         if name not in table:
             table[name] = _known(name, default)
@@ -49,7 +48,7 @@ def _known(name: str, default: str) -> Parameter:
         meaning, support = "Nothing here needs it.", Support.ACCEPTED
     else:
         meaning, support = "Not acted on yet.", Support.PLANNED
-    return Parameter(name, kind, default, meaning, "not yet", support=support)
+    return Parameter(name, kind, default, meaning, support=support)
 
 
 PARAMETERS = MappingProxyType(_joined(AREAS))

@@ -46,7 +46,6 @@ class Parameter:
     kind: Kind
     default: str | None
     meaning: str
-    area: str = ""
     minimum: int | None = None
     maximum: int | None = None
     unit: str = "s"
