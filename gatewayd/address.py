@@ -84,6 +84,8 @@ def parse_address(text: str) -> Address:
         local, domain = text, ""
     if "@" in text and not text.endswith('"') and not domain:
         raise AddressSyntaxError(f"no domain after the @ in address {text!r}")
+    if "@" in domain:
+        raise AddressSyntaxError(f"a second @ in address {text!r}")
     if domain and not local:
         raise AddressSyntaxError(f"no local part in address {text!r}")
     return Address(local, domain)

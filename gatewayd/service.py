@@ -281,7 +281,8 @@ class GatewayService(TwistedService):
 
     async def _listen_control(self, path: str) -> None:
         assert self._store is not None
-        site = control_site(Operator(self._store, self), self, lambda: self._current().permissions)
+        operator = Operator(self._store, self)
+        site = control_site(operator, self, lambda: self._current().permissions, self._reactor)
         if os.path.exists(path):
             os.unlink(path)
         endpoint = UNIXServerEndpoint(self._reactor, path, mode=0o666, wantPID=False)

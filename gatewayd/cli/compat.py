@@ -13,12 +13,17 @@ from gatewayd.cli.gatewayctl import CLASSIC
 
 __all__ = ["main"]
 
+_USAGE = "usage: gatewayctl compat DIR"
+
 
 def main(arguments: list[str]) -> int:
     """Make the links; what is there already and isn't such a link is left alone, with exit 1."""
+    if arguments == ["--help"]:
+        print(_USAGE)
+        return 0
     if len(arguments) != 1 or arguments[0].startswith("-"):
-        print("usage: gatewayctl compat DIR", file=sys.stderr)
-        return 0 if arguments == ["--help"] else 64
+        print(_USAGE, file=sys.stderr)
+        return 64
     program = Path(sys.argv[0])
     if program.name != "gatewayctl":
         program = Path(sys.executable).parent / "gatewayctl"

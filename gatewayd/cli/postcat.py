@@ -87,8 +87,9 @@ def _parts(pieces: Iterator[bytes], parts: set[str]) -> Iterator[bytes]:
     """The asked-for parts of a content. The empty line goes with the header."""
     header = b""
     for piece in pieces:
+        looked = max(0, len(header) - 3)
         header += piece
-        end = header.find(b"\r\n\r\n")
+        end = header.find(b"\r\n\r\n", looked)
         if end >= 0:
             break
     else:

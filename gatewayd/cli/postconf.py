@@ -77,6 +77,9 @@ class _Request:
 
 def main(arguments: list[str]) -> int:
     """Run it with what follows the command's name; gives the exit status."""
+    if arguments == ["--help"]:
+        print(_USAGE)
+        return 0
     try:
         request = _parse(arguments)
         if request.mode == "m":

@@ -55,8 +55,15 @@ class _Usage(Exception):
     pass
 
 
+class _BadAddresses(Exception):
+    pass
+
+
 def main(arguments: list[str]) -> int:
     """The command; exit status as in sysexits.h."""
+    if arguments == ["--help"]:
+        print(_USAGE)
+        return 0
     try:
         request = parse(arguments)
     except _Usage as error:
@@ -198,7 +205,10 @@ def _read_header(lines: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
 
 
 def _header_recipients(fields: list[bytes]) -> list[str]:
-    """The addresses of To, Cc, Bcc; of the Resent- fields if there are any."""
+    """The addresses of To, Cc, Bcc; of the Resent- fields if there are any.
+
+    Raises _BadAddresses.
+    """
     from email.utils import getaddresses
 
     named = [(field.split(b":", 1)[0].lower(), field) for field in fields]
@@ -208,7 +218,10 @@ def _header_recipients(fields: list[bytes]) -> list[str]:
         field.split(b":", 1)[1].decode("utf-8", "replace").replace("\r\n", "")
         for field in resent or chosen
     ]
-    return [address for _, address in getaddresses(texts) if address]
+    try:
+        return [address for _, address in getaddresses(texts) if address]
+    except RecursionError:
+        raise _BadAddresses("the header's addresses are nested too deep") from None
 
 
 def _submit(request: Request) -> int:
@@ -223,7 +236,11 @@ def _submit(request: Request) -> int:
     fields, rest = _read_header(lines)
     recipients = list(request.recipients)
     if request.from_header:
-        recipients += _header_recipients(fields)
+        try:
+            recipients += _header_recipients(fields)
+        except _BadAddresses as error:
+            print(f"sendmail: fatal: {error}", file=sys.stderr)
+            return _EX_DATAERR
     if not recipients:
         print("sendmail: fatal: Recipient addresses must be specified", file=sys.stderr)
         return _EX_USAGE

@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from enum import Enum, auto
 
+from gatewayd.config.logical_lines import BLANKS
+
 __all__ = ["Removal", "changed_file", "main_name", "remove", "service_key", "set_entries"]
 
-_MAIN_NAME = re.compile(r"[^\s=]+")
-_SERVICE_KEY = re.compile(r"(\S+)[ \t]+(\S+)")
+_MAIN_NAME = re.compile(r"[^\s=]+", re.ASCII)
+_SERVICE_KEY = re.compile(r"(\S+)\s+(\S+)", re.ASCII)
 _LONGEST = 8 << 20
 
 KeyOf = Callable[[str], str | None]
@@ -31,13 +33,13 @@ class Removal(Enum):
 
 
 def main_name(line: str) -> str | None:
-    """The parameter that a line of main.cf starts to set."""
+    """The parameter that a logical line of main.cf starts to set."""
     match = _MAIN_NAME.match(line)
     return match[0] if match else None
 
 
 def service_key(line: str) -> str | None:
-    """``name/type`` of the service that a line of master.cf starts."""
+    """``name/type`` of the service that a logical line of master.cf starts."""
     match = _SERVICE_KEY.match(line)
     return f"{match[1]}/{match[2]}" if match else None
 
@@ -73,16 +75,34 @@ def remove(text: str, keys: Iterable[str], key_of: KeyOf, how: Removal) -> str:
 
 def _lines(text: str, key_of: KeyOf) -> Iterator[tuple[str, str | None, bool]]:
     """Physical lines with the key of the entry that they are part of, and whether they start it."""
+    lines = text.split("\n")
     key: str | None = None
-    for line in text.split("\n"):
-        bare = line.strip(" \t\r\f\v")
-        if not bare or bare.startswith("#"):
+    for at, line in enumerate(lines):
+        if _is_comment(line):
             yield line, None, False
-        elif line[0] in " \t\r\f\v":
+        elif line[0] in BLANKS:
             yield line, key, False
         else:
-            key = key_of(line)
+            key = key_of(_whole(lines, at))
             yield line, key, True
+
+
+def _is_comment(line: str) -> bool:
+    """Whether it's one, or empty."""
+    return line.lstrip(BLANKS)[:1] in ("", "#")
+
+
+def _whole(lines: list[str], start: int) -> str:
+    """The logical line that starts there."""
+    parts = [lines[start]]
+    for at in range(start + 1, len(lines)):
+        line = lines[at]
+        if _is_comment(line):
+            continue
+        if line[0] not in BLANKS:
+            break
+        parts.append(line)
+    return "".join(parts)
 
 
 @contextmanager

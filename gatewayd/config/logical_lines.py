@@ -10,9 +10,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["LogicalLine", "logical_lines"]
+__all__ = ["BLANKS", "LogicalLine", "logical_lines"]
 
-_BLANKS = " \t\r\f\v"
+BLANKS = " \t\r\f\v"
+"""White space within a line: no other sign of Unicode's is any."""
 _NO_TEXT = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -50,16 +51,16 @@ def logical_lines(text: str) -> Iterator[LogicalLine]:
     start = size = 0
     orphan = False
     for number, line in enumerate(text.split("\n"), 1):
-        bare = line.strip(_BLANKS)
+        bare = line.strip(BLANKS)
         if not bare or bare[0] == "#":
             continue
-        kept = line.rstrip(_BLANKS)
-        if line[0] in _BLANKS and parts:
+        kept = line.rstrip(BLANKS)
+        if line[0] in BLANKS and parts:
             joints.append((size, number))
         else:
             if parts:
                 yield LogicalLine("".join(parts), start, orphan, tuple(joints))
-            orphan = line[0] in _BLANKS
+            orphan = line[0] in BLANKS
             kept = bare if orphan else kept
             parts, joints, start, size = [], [], number, 0
         parts.append(kept)

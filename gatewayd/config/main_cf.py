@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from gatewayd.config.logical_lines import logical_lines
+from gatewayd.config.logical_lines import BLANKS, logical_lines
 from gatewayd.errors import ConfigProblem
 
 __all__ = ["Assignment", "MainCf", "parse", "split_assignment"]
 
-_ASSIGNMENT = re.compile(r"([^\s=]+)\s*=\s*(.*)\Z", re.S)
+_ASSIGNMENT = re.compile(r"([^\s=]+)\s*=\s*(.*)\Z", re.S | re.ASCII)
+_BLANKS = f"{BLANKS}\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,8 @@ class MainCf:
 
 def split_assignment(text: str) -> tuple[str, str] | None:
     """Name and value of ``name = value``, blanks around both removed; None if it isn't one."""
-    match = _ASSIGNMENT.match(text.strip())
-    return (match[1], match[2].strip()) if match else None
+    match = _ASSIGNMENT.match(text.strip(_BLANKS))
+    return (match[1], match[2].strip(_BLANKS)) if match else None
 
 
 def parse(text: str, file: str) -> MainCf:

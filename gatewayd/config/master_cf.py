@@ -12,11 +12,20 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gatewayd.config.logical_lines import LogicalLine, logical_lines
+from gatewayd.config.logical_lines import BLANKS, LogicalLine, logical_lines
 from gatewayd.config.main_cf import split_assignment
 from gatewayd.errors import ConfigProblem
 
-__all__ = ["INTERNAL", "TYPES", "MasterCf", "Service", "parse", "split_line", "ungrouped"]
+__all__ = [
+    "INTERNAL",
+    "TYPES",
+    "MasterCf",
+    "Service",
+    "is_option",
+    "parse",
+    "split_line",
+    "ungrouped",
+]
 
 INTERNAL = frozenset(
     (
@@ -110,7 +119,12 @@ def ungrouped(word: str) -> str:
     """What ``{ … }`` holds, trimmed; any other word as it is."""
     if not word.startswith("{") or _group_end(word) != len(word):
         return word
-    return word[1:-1].strip()
+    return word[1:-1].strip(BLANKS)
+
+
+def is_option(word: str) -> bool:
+    """Whether an argument before all others is for Postfix's or our own ways: -o, -v, -D."""
+    return word.startswith("-o") or _SWITCHES.match(word) is not None
 
 
 def _service(line: LogicalLine, file: str, default_process_limit: int) -> Service:
@@ -195,7 +209,7 @@ def _arguments(
     overrides: list[tuple[str, str, int]] = []
     waiting = iter(words)
     for word, place in waiting:
-        if arguments or not word.startswith("-"):
+        if arguments or not is_option(word):
             arguments.append(ungrouped(word))
         elif word.startswith("-o"):
             value = word[2:] or next(waiting, ("", 0))[0]
@@ -203,8 +217,6 @@ def _arguments(
             if parts is None:
                 raise _Bad(f'-o "{value}": name=value, or {{ name = value }} expected', place)
             overrides.append((*parts, line.number_at(place)))
-        elif not _SWITCHES.match(word):
-            arguments.append(word)
     return tuple(arguments), tuple(overrides)
 
 

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, replace
 
 from gatewayd.config.main_cf import split_assignment
-from gatewayd.config.master_cf import TYPES, split_line, ungrouped
+from gatewayd.config.master_cf import TYPES, is_option, split_line, ungrouped
 
 __all__ = ["FIELDS", "EntryError", "MasterEntry"]
 
@@ -61,7 +61,7 @@ class MasterEntry:
             _check_field(name, word)
         options: list[tuple[str, str]] = []
         rest = words[len(FIELDS) :]
-        while rest and rest[0].startswith("-"):
+        while rest and is_option(rest[0]):
             option = rest.pop(0)
             if option.startswith("-o"):
                 value = option[2:] or (rest.pop(0) if rest else "")
@@ -125,7 +125,10 @@ class MasterEntry:
 
     def _command_words(self) -> list[str]:
         options = [f"{o} {_grouped(value)}" if value else o for o, value in self.options]
-        return [self.command, *options, *map(_grouped, self.arguments)]
+        arguments = list(map(_grouped, self.arguments))
+        if arguments and is_option(arguments[0]):
+            arguments[0] = f"{{{arguments[0]}}}"
+        return [self.command, *options, *arguments]
 
 
 def _fold(head: str, words: list[str]) -> str:
@@ -133,7 +136,8 @@ def _fold(head: str, words: list[str]) -> str:
     alone = False
     for word in words:
         override = word.startswith("-o ")
-        if override or alone or len(lines[-1]) + 1 + len(word) > _WIDTH:
+        is_due = override or alone or len(lines[-1]) + 1 + len(word) > _WIDTH
+        if is_due and not word.startswith("#"):  # it would begin a comment
             lines.append(_INDENT + word)
         else:
             lines[-1] += f" {word}"
@@ -151,5 +155,11 @@ def _sets(option: tuple[str, str], name: str) -> bool:
 
 
 def _grouped(word: str) -> str:
-    """With braces around it if it needs them to be one word."""
-    return f"{{{word}}}" if not word or re.search(r"\s", word) or word.startswith("{") else word
+    """With braces around it if it may need them to be one word, and can have them.
+
+    It can't if it has a closing brace too many; then it's one word without.
+    """
+    if word and not word.startswith("{") and not re.search(r"\s", word, re.ASCII):
+        return word
+    grouped = f"{{{word}}}"
+    return grouped if ungrouped(grouped) == word else word

@@ -22,7 +22,9 @@ _NUMBER = re.compile(r"-?[0-9]{1,18}\Z")
 _TIME = re.compile(r"([0-9]{1,10})([smhdwSMHDW]?)\Z")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _LONGEST = 2**31 - 1
-_BLANKS = ", \t\r\n\f\v"
+_BLANKS = " \t\r\n\f\v"
+_WORD = re.compile(f"[^,{_BLANKS}]+")
+_SEPARATORS = f",{_BLANKS}"
 _PLAIN_ADDRESS = re.compile(r"[0-9.]+(?:/[0-9]*)?\Z")
 
 
@@ -46,7 +48,7 @@ class ValueProblem(GatewayError):
 
 def parse_flag(text: str) -> bool:
     """yes or no, any case. Raises ValueProblem."""
-    word = text.strip().lower()
+    word = text.strip(_BLANKS).lower()
     if word not in ("yes", "no"):
         raise ValueProblem(f'"{text}": yes or no expected')
     return word == "yes"
@@ -54,7 +56,7 @@ def parse_flag(text: str) -> bool:
 
 def parse_number(text: str, minimum: int | None = None, maximum: int | None = None) -> int:
     """A whole number within its bounds. Raises ValueProblem."""
-    word = text.strip()
+    word = text.strip(_BLANKS)
     if not _NUMBER.match(word):
         raise ValueProblem(f'"{text}": a whole number expected')
     number = int(word)
@@ -70,7 +72,7 @@ def parse_seconds(text: str, unit: str = "s", minimum: int | None = None) -> flo
 
     Raises ValueProblem.
     """
-    match = _TIME.match(text.strip())
+    match = _TIME.match(text.strip(_BLANKS))
     if match is None:
         raise ValueProblem(f'"{text}": a number with a unit of s, m, h, d or w expected')
     seconds = int(match[1]) * _UNITS[(match[2] or unit).lower()]
@@ -87,11 +89,11 @@ def split_words(text: str) -> tuple[str, ...]:
     Raises ValueProblem for a group without end.
     """
     if "{" not in text:
-        return tuple(text.replace(",", " ").split())
+        return tuple(_WORD.findall(text))
     words: list[str] = []
     start, depth = -1, 0
     for at, char in enumerate(text):
-        if not depth and char in _BLANKS:
+        if not depth and char in _SEPARATORS:
             if start >= 0:
                 words.append(text[start:at])
             start = -1

@@ -108,6 +108,10 @@ def _read_head(answer: BinaryIO) -> int:
 def _refusal(code: int, body: bytes) -> ControlRefused:
     try:
         fields = json.loads(body)
-    except ValueError:
-        fields = {"error": body.decode("utf-8", "replace").strip()}
-    return ControlRefused(code, tuple(fields.get("errors") or [fields.get("error", str(code))]))
+    except (ValueError, RecursionError):
+        fields = None
+    if not isinstance(fields, dict):
+        fields = {"error": body.decode("utf-8", "replace").strip() or code}
+    errors = fields.get("errors")
+    problems = errors if errors and isinstance(errors, list) else [fields.get("error", code)]
+    return ControlRefused(code, tuple(map(str, problems)))

@@ -6,6 +6,7 @@ bare store while the daemon is down. Everything it gives is ready for JSON.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ from gatewayd.queue.records import ListedRecipient, Listing, Selection, State
 
 __all__ = ["Ineligible", "Operator", "RunningGateway", "UnknownVerb", "selection_from"]
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _PAGE = 200
 """Messages read from the store at a time: lists of any length in bounded memory."""
 
@@ -129,16 +131,21 @@ def selection_from(fields: Mapping[str, Any]) -> Selection:
 
 def _text(fields: Mapping[str, Any], name: str) -> str | None:
     value = fields.get(name)
-    if value is not None and not isinstance(value, str):
+    if value is not None and not _is_text(value):
         raise UnknownVerb(f"{name} must be text")
     return value
+
+
+def _is_text(value: Any) -> bool:
+    """JSON can write halves of characters, which no store takes."""
+    return isinstance(value, str) and _SURROGATE.search(value) is None
 
 
 def _texts(fields: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
     value = fields.get(name)
     if value is None:
         return None
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+    if not isinstance(value, list) or not all(map(_is_text, value)):
         raise UnknownVerb(f"{name} must be a list of texts")
     return tuple(value)
 

@@ -13,8 +13,8 @@
 | POST /reload | operate | {"warnings": […]}; 409 {"errors": […]} |
 | POST /stop | operate | {} |
 
-A refusal is 403, an unknown thing 404, a bad request 400, a store in trouble 503; each has
-{"error": text}.
+A refusal is 403, an unknown thing 404, a bad request 400, one too large 413, a store in trouble
+503; each has {"error": text}. Every local user may connect: what one may make us hold is bounded.
 """
 
 from __future__ import annotations
@@ -25,10 +25,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IProtocolFactory
 from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
+from gatewayd.control.connections import LimitedByUser
+from gatewayd.control.exchange import BoundedRequest, Pacing
 from gatewayd.control.metrics import render_metrics
 from gatewayd.control.operator import (
     Ineligible,
@@ -37,7 +40,6 @@ from gatewayd.control.operator import (
     UnknownVerb,
     selection_from,
 )
-from gatewayd.control.pacing import paced
 from gatewayd.control.peer import Permissions, Right, peer_user_id
 from gatewayd.errors import ConfigError, StoreError, TableError
 from gatewayd.maillog import MailLog
@@ -45,7 +47,6 @@ from gatewayd.queue.records import Selection
 
 __all__ = ["control_site"]
 
-_BODY_LIMIT = 1 << 20
 _CONTENT_PIECE = 1 << 16
 _VERBS = frozenset({"hold", "unhold", "delete", "expire", "requeue"})
 
@@ -91,6 +92,10 @@ class ControlResource(Resource):
 
     async def _respond(self, request: Request) -> None:
         answer = await self._guarded(request)
+        if answer is not None and request.startedWriting:
+            # Too late to say what went wrong; that the answer isn't whole can be seen.
+            request.loseConnection()
+            return
         if answer is not None:
             request.setResponseCode(answer.code)
             request.setHeader(b"content-type", b"application/json")
@@ -110,6 +115,11 @@ class ControlResource(Resource):
             return _Answer(409, {"errors": [str(problem) for problem in error.problems]})
         except (StoreError, TableError) as error:
             return _Answer(503, {"error": str(error)})
+        except CancelledError:
+            raise
+        except Exception as error:
+            log.failure("control request failed", error)
+            return _Answer(500, {"error": "the log says what went wrong"})
 
     async def _route(self, request: Request) -> _Answer | None:
         method = request.method.decode("ascii", "replace")
@@ -161,9 +171,10 @@ class ControlResource(Resource):
         request.write(render_metrics(totals, self._gateway.status()).encode())
 
     async def _queue(self, request: Request) -> None:
+        selection = _asked_selection(request)
         request.setHeader(b"content-type", b"application/x-ndjson")
-        with paced(request) as answer:
-            async for page in self._operator.listing(_asked_selection(request)):
+        with Pacing(request) as answer:
+            async for page in self._operator.listing(selection):
                 await answer.write(b"".join(json.dumps(entry).encode() + b"\n" for entry in page))
 
     async def _message(self, request: Request, queue_id: str, with_content: bool) -> _Answer | None:
@@ -176,7 +187,7 @@ class ControlResource(Resource):
         request.setHeader(b"content-type", b"message/rfc822")
         request.setHeader(b"content-length", str(content.size).encode())
         offset = 0
-        with paced(request) as answer:
+        with Pacing(request) as answer:
             while octets := await content.read(offset, _CONTENT_PIECE):
                 await answer.write(octets)
                 offset += len(octets)
@@ -191,12 +202,12 @@ def _socket_of(request: Request) -> Any:
 
 
 def _selection(request: Request) -> Selection:
-    octets = request.content.read(_BODY_LIMIT + 1) if request.content else b""
-    if len(octets) > _BODY_LIMIT:
+    if getattr(request, "is_too_large", False):
         raise _Refusal(413, "the request's body is too large")
+    octets = request.content.read() if request.content else b""
     try:
         fields = json.loads(octets or b"{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _Refusal(400, f"the request's body is not JSON: {error}") from None
     if not isinstance(fields, dict):
         raise _Refusal(400, "the request's body is not a JSON object")
@@ -213,10 +224,14 @@ def _asked_selection(request: Request) -> Selection:
 
 
 def control_site(
-    operator: Operator, gateway: RunningGateway, permissions: Callable[[], Permissions]
-) -> Site:
-    """The factory to listen with on the control socket."""
-    site = Site(ControlResource(operator, gateway, permissions), timeout=60)
+    operator: Operator,
+    gateway: RunningGateway,
+    permissions: Callable[[], Permissions],
+    reactor: Any = None,
+) -> IProtocolFactory:
+    """The factory to listen with on the control socket. A request may take a minute to come."""
+    resource = ControlResource(operator, gateway, permissions)
+    site = Site(resource, BoundedRequest, timeout=60, reactor=reactor)
     site.noisy = False
     site.log = lambda request: None  # type: ignore[method-assign]
-    return site
+    return LimitedByUser(site, lambda user_id: user_id in permissions().own)

@@ -32,7 +32,10 @@ class Sink(Protocol):
         """Whether it holds something that it could not write yet."""
 
     def take_losses(self) -> str:
-        """What was lost since the last call, as a text for the log, or ""."""
+        """What was lost since the last call, as a text for the log, or "".
+
+        Also "" while nothing can be written: the text would be lost with all the rest.
+        """
 
     def reopen(self) -> None:
         """The administrator asks to look again at where the lines go."""
@@ -66,6 +69,7 @@ class DescriptorSink:
         self._descriptor = descriptor
         self._pending = b""
         self._losses = _Losses()
+        self._is_failing = False
 
     @property
     def is_behind(self) -> bool:
@@ -83,8 +87,10 @@ class DescriptorSink:
             # Nothing is kept: the rest of a line would be glued to a line of much later.
             self._pending = b""
             self._losses.add(octets.count(b"\n"), error)
+            self._is_failing = True
         else:
             self._keep(octets[written:], "the log is too slow")
+            self._is_failing = False
 
     def _keep(self, octets: bytes, why: object) -> None:
         if len(octets) > PENDING_LIMIT:
@@ -94,7 +100,7 @@ class DescriptorSink:
         self._pending = octets
 
     def take_losses(self) -> str:
-        return self._losses.take()
+        return "" if self._is_failing else self._losses.take()
 
     def reopen(self) -> None:
         """A descriptor that was given to us cannot be opened anew."""

@@ -10,8 +10,8 @@ __all__ = ["say_ready", "say_reloading", "say_stopping"]
 
 
 def say_ready(status: str) -> None:
-    """Up and accepting mail; also after a reload."""
-    _say(f"READY=1\nMAINPID={os.getpid()}\nSTATUS={status}")
+    """Up and accepting mail; also after a reload. ``status`` becomes one line."""
+    _say(f"READY=1\nMAINPID={os.getpid()}\nSTATUS={' '.join(status.split())}")
 
 
 def say_reloading() -> None:

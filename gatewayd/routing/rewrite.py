@@ -114,12 +114,12 @@ def _tidy(address: Address, rules: RewriteRules) -> Address:
     if not domain or domain[0] == "[":
         return address
     if domain[-1] == "." and len(domain) > 1 and domain[-2] != ".":
-        return Address(address.local, domain[:-1])
-    if rules.append_dot_mydomain and "." not in domain:
-        return Address(address.local, f"{domain}.{rules.mydomain}")
+        domain = domain[:-1]
+    elif rules.append_dot_mydomain and "." not in domain:
+        domain = f"{domain}.{rules.mydomain}"
     if rules.resolve_numeric_domain and literal_address(f"[{domain}]"):
-        return Address(address.local, f"[{domain}]")
-    return address
+        domain = f"[{domain}]"
+    return address if domain is address.domain else Address(address.local, domain)
 
 
 def _unroute(local: str, rules: RewriteRules) -> Address | None:
@@ -152,6 +152,7 @@ def reinterpret(local: str, rules: RewriteRules) -> Address | None:
             return _tidy(Address(user, domain), rules)
         if not rules.resolve_null_domain:
             raise AddressSyntaxError(f"no domain after the @ in address {local!r}")
+        user = user.rstrip("@")
         return reinterpret(user, rules) or Address(user, "")
     inner = _unroute(local, rules)
     return None if inner is None else _tidy(inner, rules)

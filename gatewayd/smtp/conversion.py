@@ -19,11 +19,15 @@ __all__ = ["convert_to_7bit"]
 
 _DEPTH = 20
 _FIELD_START = re.compile(rb"(?<=\r\n)(?![ \t])")
+_HEADER = re.compile(rb"(?:[!-9;-~]++[ \t]*+:[^\n]*+(?:\n[ \t][^\n]*+)*+(?:\n|\Z))*+")
 _BOUNDARY = re.compile(rb'boundary\s*=\s*(?:"([^"\r\n]{1,200})"|([^\s;"]{1,200}))', re.I)
+_NEW_DASHES = re.compile(rb"(?<==\r\n)--[^\r\n]*")
+_HALF = 37
 _CTE = re.compile(rb"content-transfer-encoding:\s*([!-~]*)", re.I)
 _TYPE = re.compile(rb"content-type:\s*([!-:<-~]+)", re.I)
 _VERSION = re.compile(rb"mime-version:", re.I)
-_DIGESTED = (b"message/rfc822", b"message/global")
+_TEXT, _MESSAGE = b"text/plain", b"message/rfc822"
+_MESSAGES = (_MESSAGE, b"message/global")
 
 
 def convert_to_7bit(content: bytes) -> bytes:
@@ -36,17 +40,14 @@ def convert_to_7bit(content: bytes) -> bytes:
         fields.append(b"MIME-Version: 1.0\r\n")
         if not any(_TYPE.match(each) for each in fields):
             fields.append(b"Content-Type: text/plain; charset=unknown-8bit\r\n")
-    return _entity(fields, body, 0, b"text/plain")
+    return _entity(fields, body, 0, _TEXT)
 
 
 def _split(entity: bytes) -> tuple[bytes, bytes]:
-    """(header with its last CRLF, body) of a message or part."""
-    if entity.startswith(b"\r\n"):
-        return b"", entity[2:]
-    end = entity.find(b"\r\n\r\n")
-    if end < 0:
-        return entity, b""
-    return entity[: end + 2], entity[end + 4 :]
+    """(header with its last CRLF, body) of a message or part; one may lack the empty line."""
+    match = _HEADER.match(entity)
+    end = match.end() if match else 0
+    return entity[:end], entity[end:].removeprefix(b"\r\n")
 
 
 def _fields(header: bytes) -> list[bytes]:
@@ -62,11 +63,10 @@ def _entity(fields: list[bytes], body: bytes, depth: int, default: bytes) -> byt
     kept = [each for each in fields if not _CTE.match(each)]
     boundary = _boundary(fields) if kind.startswith(b"multipart/") else None
     if boundary is not None and depth < _DEPTH:
-        inner = b"message/rfc822" if kind == b"multipart/digest" else b"text/plain"
+        inner = _MESSAGE if kind == b"multipart/digest" else _TEXT
         return b"".join([*kept, b"\r\n", _multipart(body, boundary, depth, inner)])
-    if kind in _DIGESTED and depth < _DEPTH:
-        header, inside = _split(body)
-        return b"".join([*kept, b"\r\n", _entity(_fields(header), inside, depth + 1, default)])
+    if kind in _MESSAGES and depth < _DEPTH:
+        return b"".join([*kept, b"\r\n", _within(body, depth + 1, _TEXT)])
     if kind.startswith((b"text/", b"message/")):
         label, converted = b"quoted-printable", _quoted_printable(body)
     else:
@@ -114,15 +114,30 @@ def _part(piece: bytes, depth: int, default: bytes) -> bytes:
         return piece
     # The CRLF before a delimiter belongs to it (RFC 2046 §5.1.1), not to the part.
     ending = b"\r\n" if piece.endswith(b"\r\n") else b""
-    header, body = _split(piece[: len(piece) - len(ending)])
-    return _entity(_fields(header), body, depth + 1, default) + ending
+    return _within(piece[: len(piece) - len(ending)], depth + 1, default) + ending
+
+
+def _within(entity: bytes, depth: int, default: bytes) -> bytes:
+    header, body = _split(entity)
+    return entity if body.isascii() else _entity(_fields(header), body, depth, default)
 
 
 def _quoted_printable(body: bytes) -> bytes:
     # b2a_qp breaks lines as the first line does: a body of one line needs to be shown how.
     ended = body if body.endswith(b"\r\n") else body + b"\r\n"
     encoded = binascii.b2a_qp(ended, quotetabs=False, istext=True, header=False)
+    encoded = _NEW_DASHES.sub(_without_dashes, encoded)
     return encoded if ended is body else encoded.removesuffix(b"\r\n")
+
+
+def _without_dashes(match: re.Match[bytes]) -> bytes:
+    """A line that was none before and begins like a delimiter of parts: with "=2D", 76 wide."""
+    line = match[0]
+    cut = _HALF
+    while b"=" in line[cut - 2 : cut]:
+        cut -= 1
+    parts = (line,) if len(line) <= 2 * _HALF else (line[:cut] + b"=", line[cut:])
+    return b"\r\n".join(b"=2D" + part[1:] if part[:2] == b"--" else part for part in parts)
 
 
 def _base64(body: bytes) -> bytes:

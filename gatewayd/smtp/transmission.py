@@ -106,7 +106,10 @@ def exchange_for(
 def _path(address: Address, number: int | None) -> str:
     """An address as it stands inside the angle brackets. Raises Unsayable."""
     local, domain = address.local, address.domain
-    if (local and not _LOCAL.match(local)) or (domain and not _DOMAIN.match(domain)):
+    # "@domain" would be read as the beginning of a source route.
+    if domain and (not local or not _DOMAIN.match(domain)):
+        raise Unsayable(number, address)
+    if local and not _LOCAL.match(local):
         raise Unsayable(number, address)
     return f"{quote_local(local)}@{domain}" if domain else quote_local(local)
 

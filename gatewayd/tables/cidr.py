@@ -8,7 +8,7 @@ import re
 from gatewayd.interfaces import ILookupTable
 from gatewayd.tables.rules import Pattern, RuleError, open_rules
 
-__all__ = ["cidr_table", "parse_network"]
+__all__ = ["cidr_pattern", "cidr_subject", "cidr_table", "parse_network"]
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -17,7 +17,7 @@ _FORM = re.compile(r"(\[?)([0-9A-Fa-f.:]+)(\]?)(?:/([0-9]{1,3}))?\Z")
 
 def cidr_table(reference: str, path: str) -> ILookupTable:
     """Networks. Raises ConfigError with file and line."""
-    return open_rules(reference, path, _network, _address)
+    return open_rules(reference, path, cidr_pattern, cidr_subject)
 
 
 def parse_network(text: str) -> _Network:
@@ -38,8 +38,9 @@ def parse_network(text: str) -> _Network:
     return network
 
 
-def _network(text: str) -> tuple[Pattern, str]:
-    first, *rest = text.split(None, 1)
+def cidr_pattern(text: str) -> tuple[Pattern, str]:
+    """(pattern, result) of a rule. Raises RuleError."""
+    first, *rest = text.split(None, 1) or [""]
     try:
         network = parse_network(first)
     except ValueError as error:
@@ -52,7 +53,8 @@ def _network(text: str) -> tuple[Pattern, str]:
     return Pattern(network.__contains__, None, differs), "".join(rest).strip()
 
 
-def _address(key: str) -> _Address | None:
+def cidr_subject(key: str) -> _Address | None:
+    """What rules are asked about for a key; None for what is no address."""
     try:
         return ipaddress.ip_address(key)
     except ValueError:

@@ -17,22 +17,23 @@ from gatewayd.tables import perl_expression, posix_expression
 from gatewayd.tables.posix_expression import ExpressionError
 from gatewayd.tables.rules import Pattern, RuleError, open_rules
 
-__all__ = ["pcre_table", "regexp_table"]
+__all__ = ["pcre_pattern", "pcre_table", "regexp_pattern", "regexp_table"]
 
 _FLAGS_AND_RESULT = re.compile(r"(\S*)\s*(.*)", re.DOTALL)
 
 
 def regexp_table(reference: str, path: str) -> ILookupTable:
     """POSIX expressions. Raises ConfigError with file and line."""
-    return open_rules(reference, path, _regexp)
+    return open_rules(reference, path, regexp_pattern)
 
 
 def pcre_table(reference: str, path: str) -> ILookupTable:
     """Perl's expressions, as far as Python has them. Raises ConfigError with file and line."""
-    return open_rules(reference, path, _pcre)
+    return open_rules(reference, path, pcre_pattern)
 
 
-def _regexp(text: str) -> tuple[Pattern, str]:
+def regexp_pattern(text: str) -> tuple[Pattern, str]:
+    """(pattern, result) of a rule. Raises RuleError."""
     expression, letters, result = _split(text, "imx")
     newline, extended = "m" in letters, "x" not in letters
     flags = re.ASCII | (re.NOFLAG if newline else re.DOTALL)
@@ -45,7 +46,8 @@ def _regexp(text: str) -> tuple[Pattern, str]:
     return _compiled(expression, translated, flags), result
 
 
-def _pcre(text: str) -> tuple[Pattern, str]:
+def pcre_pattern(text: str) -> tuple[Pattern, str]:
+    """(pattern, result) of a rule. Raises RuleError."""
     expression, letters, result = _split(text, "imsxAEUX")
     flags = re.ASCII
     for letter, flag, is_on in (

@@ -37,6 +37,7 @@ _ESCAPES = {
     "R": r"(?:\r\n|[\n\v\f\r])",
     "e": r"\x1b",
     "G": r"\A",
+    "B": r"(?!\b)",  # unlike Python's, it's true of an empty text
 }
 _IN_SET = {"h": r" \t", "e": r"\x1b", "b": r"\x08"}
 _HEX = re.compile(r"x\{([0-9A-Fa-f]{1,6})\}")

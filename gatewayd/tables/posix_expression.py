@@ -28,7 +28,7 @@ _CLASSES = {
     "upper": "A-Z",
     "xdigit": "0-9A-Fa-f",
 }
-_GNU = {"<": r"\b(?=\w)", ">": r"\b(?<=\w)", "`": r"\A", "'": r"\Z", "b": r"\b", "B": r"\B"}
+_GNU = {"<": r"\b(?=\w)", ">": r"\b(?<=\w)", "`": r"\A", "'": r"\Z", "b": r"\b", "B": r"(?!\b)"}
 _INTERVAL = re.compile(r"([0-9]*)(,?)([0-9]*)")
 _MOST = 32767
 _SIMPLE = frozenset("*+?")
@@ -76,8 +76,6 @@ class _Translation:
                 self._assert("(?m:^)" if self.newline else r"\A")
             elif char == "$" and (self.extended or self._is_at_end()):
                 self._assert(r"(?=\n|\Z)" if self.newline else r"\Z")
-            elif char == "*" and not self.extended and self.atom is None:
-                self._add(r"\*")
             elif char == "*" or (self.extended and char in "+?{()|"):
                 self._operator(char)
             else:
@@ -151,7 +149,12 @@ class _Translation:
 
     def _repeat(self, quantifier: str) -> None:
         if self.atom is None:
+            if not self.extended and quantifier in _SIMPLE:
+                self._add(f"\\{quantifier}")  # nothing to repeat: an ordinary sign
+                return
             raise ExpressionError(f'"{quantifier}" with nothing to repeat before it')
+        if not self.extended and self.quantifier and quantifier[0] in "*{":
+            raise ExpressionError(f'"{quantifier}" after another repetition')
         if not self.quantifier:
             self.quantifier = quantifier
             self.out.append(quantifier)
@@ -210,15 +213,24 @@ class _Translation:
             name = self._named(":")
             if name not in _CLASSES:
                 raise ExpressionError(f'unknown character class "[:{name}:]"')
-            return _CLASSES[name]
+            return self._not_in_range(_CLASSES[name])
+        if self.pattern.startswith("[=", self.at):
+            return self._not_in_range(_in_set(self._collating("=")))
         low = self._sign()
         if not self._is_range():
             return _in_set(low)
         self.at += 1
+        if self.pattern.startswith(("[=", "[:"), self.at):
+            raise ExpressionError(f'"{low}-[": a range ends with a sign')
         high = self._sign()
         if high < low or self._is_range():
             raise ExpressionError(f'"{low}-{high}": no range')
         return f"{_in_set(low)}-{_in_set(high)}"
+
+    def _not_in_range(self, members: str) -> str:
+        if self._is_range():
+            raise ExpressionError('"[: :]-" or "[= =]-": a range begins with a sign')
+        return members
 
     def _is_range(self) -> bool:
         """Whether a ``-`` that isn't the last sign of the bracket comes next."""
@@ -226,17 +238,19 @@ class _Translation:
         return len(following) == 2 and following[0] == "-" and following[1] != "]"
 
     def _sign(self) -> str:
-        """One sign, also as ``[.-.]`` or ``[=a=]``."""
-        for mark in ".=":
-            if self.pattern.startswith(f"[{mark}", self.at):
-                name = self._named(mark)
-                if len(name) != 1:
-                    raise ExpressionError(f'unknown collating element "{name}"')
-                return name
+        """One sign, also as ``[.-.]``."""
+        if self.pattern.startswith("[.", self.at):
+            return self._collating(".")
         if self.at >= len(self.pattern):
             raise ExpressionError('a "[" without "]"')
         self.at += 1
         return self.pattern[self.at - 1]
+
+    def _collating(self, mark: str) -> str:
+        name = self._named(mark)
+        if len(name) != 1:
+            raise ExpressionError(f'unknown collating element "{name}"')
+        return name
 
     def _named(self, mark: str) -> str:
         end = self.pattern.find(f"{mark}]", self.at + 2)

@@ -17,18 +17,30 @@ from typing import Any
 from zope.interface import implementer
 
 from gatewayd.config.logical_lines import LogicalLine, logical_lines
-from gatewayd.errors import ConfigError, ConfigProblem
+from gatewayd.errors import ConfigError, ConfigProblem, TableError
 from gatewayd.interfaces import ILookupTable
 from gatewayd.maillog import MailLog
 from gatewayd.tables.memory import FailTable
+from gatewayd.tables.time_limit import OutOfTime, ProcessorTimeLimit
 
-__all__ = ["Pattern", "RuleError", "RuleTable", "Template", "open_rules"]
+__all__ = [
+    "Pattern",
+    "PatternParser",
+    "Rule",
+    "RuleError",
+    "RuleTable",
+    "Template",
+    "open_rules",
+    "parse_rules",
+]
 
 log = MailLog("tables")
 
 _IF = re.compile(r"if(?=[\s!]|[^\w\s])\s*", re.IGNORECASE)
 _ENDIF = re.compile(r"endif(?:\s|\Z)", re.IGNORECASE)
 _NESTING = 100
+_TIME_LIMIT = ProcessorTimeLimit(0.5)
+"""For all rules together: thousands of them take a hundredth of that."""
 
 
 class RuleError(Exception):
@@ -90,12 +102,16 @@ def _group(match: re.Match[str], text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule, or (without a result) the opening of an if; ``end`` is then where it ends."""
+    """A rule, or (without a result) the opening of an if; ``end`` is then where it ends.
+
+    ``line`` is where the file has it.
+    """
 
     pattern: Pattern
     negated: bool
     result: Template | None = None
     end: int = 0
+    line: int = 0
 
 
 @implementer(ILookupTable)
@@ -112,18 +128,34 @@ class RuleTable:
         self._subject = subject
 
     async def lookup(self, key: str) -> str | None:
-        """The result of the first rule that matches the whole key."""
+        """The result of the first rule that matches the whole key.
+
+        Raises TableError if that takes too long: for some expressions there are keys that take
+        exponential time, and strangers choose keys.
+        """
         subject = self._subject(key) if key else None
-        at = len(self._rules) if subject is None else 0
-        while at < len(self._rules):
-            rule = self._rules[at]
-            match = rule.pattern.matches(subject)
-            at += 1
-            if bool(match) is rule.negated:
-                at = rule.end or at
-            elif rule.result is not None:
-                return rule.result.filled(match)
+        if subject is None or not self._rules:
+            return None
+        at = 0
+        try:
+            with _TIME_LIMIT:
+                while at < len(self._rules):
+                    rule = self._rules[at]
+                    match = rule.pattern.matches(subject)
+                    if bool(match) is rule.negated:
+                        at = rule.end or at + 1
+                    elif rule.result is not None:
+                        return rule.result.filled(match)
+                    else:
+                        at += 1
+        except OutOfTime:
+            raise self._too_slow(self._rules[min(at, len(self._rules) - 1)], key) from None
         return None
+
+    def _too_slow(self, rule: Rule, key: str) -> TableError:
+        where = f"{self.name}, line {rule.line}"
+        log.warning(f'{where}: the pattern takes too long for "{key[:200]}"')
+        return TableError(f"{where}: the pattern takes too long")
 
     def without_substitution(self) -> RuleTable:
         """The table without rules that put parts of the key into the result.
@@ -160,7 +192,12 @@ def open_rules(
         reason = f"open {path}: {error.strerror}"
         log.warning(f"{reference} is unavailable. {reason}")
         return FailTable(reference, reason)
-    return RuleTable(reference, tuple(_Reading(path, parser).rules(text)), subject)
+    return RuleTable(reference, parse_rules(text, path, parser), subject)
+
+
+def parse_rules(text: str, file: str, parser: PatternParser) -> tuple[Rule, ...]:
+    """The rules in a whole file's text. Raises ConfigError naming each bad line."""
+    return tuple(_Reading(file, parser).rules(text))
 
 
 class _Reading:
@@ -207,11 +244,12 @@ class _Reading:
             if len(self._opened) >= _NESTING:
                 raise RuleError(f"more than {_NESTING} ifs within each other")
             self._opened.append((len(self._rules), line.number))
-            self._rules.append(Rule(pattern, negated))
+            self._rules.append(Rule(pattern, negated, line=line.number))
             return
         if not result:
             raise RuleError("a pattern without a result")
-        self._rules.append(Rule(pattern, negated, _checked(result, pattern, negated)))
+        template = _checked(result, pattern, negated)
+        self._rules.append(Rule(pattern, negated, template, line=line.number))
 
     def _end_if(self) -> None:
         if not self._opened:

@@ -58,6 +58,16 @@ def test_services_are_known_by_name_and_type() -> None:
     assert set_entries(text, {"x/unix": "new"}, service_key).endswith("-o a=b\nnew\n")
 
 
+def test_a_service_may_begin_on_one_line_and_go_on_in_the_next() -> None:
+    """Its key is the logical line's."""
+    text = "# c\nx\n# between\n unix - - n - - smtp\ny unix - - n - - smtp\n"
+    assert remove(text, ["x/unix"], service_key, Removal.DROP) == (
+        "# c\n# between\ny unix - - n - - smtp\n"
+    )
+    changed = set_entries(text, {"x/unix": "x unix n - n - - lmtp"}, service_key)
+    assert changed == "# c\nx unix n - n - - lmtp\n# between\ny unix - - n - - smtp\n"
+
+
 _NAMES = st.sampled_from("abc")
 _LINES = st.lists(
     st.one_of(

@@ -65,3 +65,13 @@ def test_any_text_is_read(text: str) -> None:
         assert name == each.name
         assert 1 <= each.line <= text.count("\n") + 1
         assert name in text
+
+
+def test_only_ascii_blanks_are_blanks() -> None:
+    """As for Postfix: what else Unicode calls white space is part of names and values."""
+    assert split_assignment("\x85a\xa0 = \u2003b\x1f") == ("\x85a\xa0", "\u2003b\x1f")
+    found = parse("\xa0a = 1\na = 2\n", "f")
+    assert [(each.name, each.value) for each in found.assignments.values()] == [
+        ("\xa0a", "1"),
+        ("a", "2"),
+    ]

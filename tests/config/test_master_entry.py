@@ -87,6 +87,26 @@ def test_what_is_no_line_is_refused(line: str) -> None:
         MasterEntry.parse(line)
 
 
+@pytest.mark.parametrize("arguments", ["{}}", "- -ox=", "{-o}", "#}", "# -v", "{# x}", "a {b c}}"])
+@pytest.mark.parametrize("options", ["", "-o a=b ", "-o {a=b  c} "])
+@pytest.mark.parametrize("folded", [False, True])
+def test_odd_arguments_are_shown_as_they_are_read(
+    arguments: str, options: str, folded: bool
+) -> None:
+    """Braces that don't pair, words that look like options or comments."""
+    line = f"x unix - - n - - pipe {options}{arguments}"
+    (service,) = parse(line, "f").services
+    (again,) = parse(MasterEntry.parse(line).lines(folded), "f").services
+    assert again.arguments == service.arguments
+    assert [each[:2] for each in again.overrides] == [each[:2] for each in service.overrides]
+
+
+def test_options_end_at_the_first_word_that_is_none() -> None:
+    entry = MasterEntry.parse("x unix - - n - - pipe -v -o a=b - -o c=d")
+    assert entry.options == (("-v", ""), ("-o", "a=b"))
+    assert entry.arguments == ("-", "-o", "c=d")
+
+
 _WORD = st.text(alphabet="ab=/$.", min_size=1, max_size=6).filter(lambda w: w[0] not in "-=")
 _ARGUMENT = _WORD | st.lists(_WORD, max_size=3).map(lambda words: f"{{{'  '.join(words)}}}")
 _OPTION = st.tuples(st.sampled_from("abc"), _ARGUMENT).map(lambda p: f"-o {{{p[0]}={p[1]}}}")

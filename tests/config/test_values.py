@@ -82,6 +82,16 @@ def test_lists(text: str, words: tuple[str, ...]) -> None:
     assert split_words(text) == words
 
 
+def test_only_ascii_blanks_part_words_or_stand_around_values() -> None:
+    assert split_words("a\xa0b c\x1fd") == ("a\xa0b", "c\x1fd")
+    assert split_words("{x}\xa0b c") == ("{x}\xa0b", "c")
+    for parse in (parse_number, parse_seconds):
+        assert parse("\t8\v") == 8
+        for text in ("8\x1d", "\xa08", "8\u2003"):
+            with pytest.raises(ValueProblem):
+                parse(text)
+
+
 def test_a_group_without_end_is_refused() -> None:
     with pytest.raises(ValueProblem, match=r'no closing "\}" in "\{b c"'):
         split_words("a {b c")

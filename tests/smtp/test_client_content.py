@@ -207,6 +207,41 @@ def test_deep_nesting_ends() -> None:
     convert_to_7bit(message)
 
 
+def test_a_digests_messages_hold_text() -> None:
+    """In a digest, parts are messages by default; what's in those messages is not (RFC 2046)."""
+    message = (
+        b"MIME-Version: 1.0\r\nContent-Type: multipart/digest; boundary=x\r\n\r\n--x\r\n\r\n"
+        b"Subject: inner\r\n\r\nno: header\r\n\r\n\xe4\r\n--x--\r\n"
+    )
+    (part,) = email.message_from_bytes(convert_to_7bit(message)).get_payload()
+    (inner,) = part.get_payload()
+    assert inner["subject"] == "inner"
+    assert inner.get_payload(decode=True) == b"no: header\r\n\r\n\xe4"
+
+
+@pytest.mark.parametrize("tail", ["--b", "--b--", "--b" + "z" * 90, "-" * 200, "--" + "ä=" * 60])
+@pytest.mark.parametrize("size", [74, 75, 76, 150])
+def test_folding_makes_no_delimiter(tail: str, size: int) -> None:
+    """Where an encoded line is broken, what follows must not look like the end of the part."""
+    body = f"{'x' * size}{tail}\r\nü\r\n".encode()
+    message = (
+        b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n"
+        b"Content-Type: text/plain; charset=utf-8\r\n\r\n%s\r\n--b--\r\n" % body
+    )
+    after = convert_to_7bit(message)
+    assert max(map(len, after.split(b"\r\n"))) <= 76
+    (part,) = email.message_from_bytes(after).get_payload()
+    assert part.get_payload(decode=True) == body
+
+
+def test_a_part_without_an_empty_line_is_all_body_or_all_header() -> None:
+    start = b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n"
+    after = convert_to_7bit(start + b"no field \xe4\r\n--b--\r\n")
+    assert b"quoted-printable\r\n\r\nno field =E4\r\n--b--" in after
+    header = start + b"Subject: \xe4\r\n--b--\r\n"
+    assert convert_to_7bit(header) == header
+
+
 @hypothesis_settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_any_body(octets: bytes) -> None:

@@ -17,6 +17,7 @@ from gatewayd.maillog import capture
 from gatewayd.tables import perl_expression, posix_expression
 from gatewayd.tables.maps import Maps
 from gatewayd.tables.open import open_table
+from tests.libc_expressions import Expression
 from tests.peers import require
 
 # A rule and keys to ask it with; ours and Postfix's postmap must agree on each, also that a
@@ -84,6 +85,17 @@ a x|a
 /[[:upper:]]/i up|a|A
 /a{99999}/ x|a
 /a{2,1}/ x|a
+/[[=a=]-c]/ x|b
+/[a-[=c=]]/ x|b
+/[[:digit:]-z]/ x|b
+/[[.a.]-c]/ x|b
+/a\?b/x p|?b
+/\?b/x p|?b|b
+/\+/x p|+
+/\(*a\)/x p|*a
+/a*\{2\}/x p|aa
+/a\{2\}*/x p|aa
+/\Ba/ x|ba|a
 /[a/ x|a
 #a# x|a
 ,a,b , x|a
@@ -119,6 +131,7 @@ _PCRE = r"""
 /a$/E x|a
 /\bfoo\b/ x|a foo|afoo
 /(\w+)@\w/ [$1]|a@b
+/\Ba/ x|ba|a
 /(a)?b/ [$1]|b
 """
 
@@ -206,6 +219,9 @@ def test_every_bad_line_is_named(tmp_path: Path) -> None:
         _table(tmp_path, "regexp", bad)
     problems = error.value.problems
     assert [problem.line for problem in problems] == [2, 3, 4, 5, 7, 8]
+    for kind in ("cidr", "pcre", "regexp"):
+        with pytest.raises(ConfigError, match=r"rules:2: .*"):
+            _table(tmp_path, kind, "# an operator alone\n!\n")
     assert all(problem.file == str(tmp_path / "rules") for problem in problems)
     with pytest.raises(ConfigError, match=r"rules:2: .*10\.0\.0\.0/8 is meant"):
         _table(tmp_path, "cidr", "10.0.0.0/8 x\n10.0.0.1/8 x\n")
@@ -286,3 +302,33 @@ def test_translated_means_the_same(text: str) -> None:
     for pattern in (r"^(a|b)+@", r"\.b$", r"[^@.]@[ab]*$", r"a{1,2}b?"):
         translated = re.compile(posix_expression.translate(pattern), re.ASCII | re.DOTALL)
         assert bool(translated.search(text)) == bool(re.search(pattern, text)), pattern
+
+
+_ATOMS = st.sampled_from(
+    ["a", "b", ".", "[ab]", "[^b]", "[[:alpha:]]", r"\.", r"\w", r"\B", r"\b", "^", "$", "()"]
+)
+_PATTERNS = st.recursive(
+    _ATOMS,
+    lambda inner: st.one_of(
+        st.tuples(inner, inner).map("".join),
+        st.tuples(inner, inner).map("|".join),
+        inner.map("({})".format),
+        st.tuples(inner.map("({})".format), st.sampled_from(["*", "+", "?", "{2}", "{,2}"])).map(
+            "".join
+        ),
+    ),
+    max_leaves=6,
+)
+
+
+@given(_PATTERNS, st.lists(st.text(alphabet="ab. \n", max_size=8), max_size=4), st.booleans())
+def test_what_glibc_finds_is_found(pattern: str, subjects: list[str], newline: bool) -> None:
+    """Patterns of any structure, beside the library that Postfix's tables are made of."""
+    translated = posix_expression.translate(pattern, newline=newline)
+    ours = re.compile(translated, re.ASCII | (re.NOFLAG if newline else re.DOTALL))
+    theirs = Expression(pattern, extended=True, newline=newline)
+    try:
+        for subject in ("", "ab", *subjects):
+            assert bool(ours.search(subject)) == theirs.matches(subject), (pattern, subject)
+    finally:
+        theirs.close()

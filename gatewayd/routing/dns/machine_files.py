@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from gatewayd.tables.address_keys import fold
 
-__all__ = ["HostsFile", "NameServers"]
+__all__ = ["HostsFile", "NameServers", "parse_hosts", "parse_name_servers"]
 
 _CHECK_SECONDS = 5.0
 _LARGEST = 4 << 20
@@ -64,11 +64,15 @@ class NameServers:
         """(address, port) of each, in order."""
         text = self._file.changed()
         if text is not None:
-            lines = [line.split() for line in text.split("\n")]
-            named = [words[1] for words in lines if words[:1] == ["nameserver"] and words[1:]]
-            found = [address for each in named if (address := _numeric(each))]
-            self._servers = tuple((address, 53) for address in found[:_MOST_SERVERS])
+            self._servers = tuple((address, 53) for address in parse_name_servers(text))
         return self._servers
+
+
+def parse_name_servers(text: str) -> tuple[str, ...]:
+    """The addresses that resolv.conf(5) names, as many as the C library takes."""
+    lines = [line.split() for line in text.split("\n")]
+    named = [words[1] for words in lines if words[:1] == ["nameserver"] and words[1:]]
+    return tuple(address for each in named if (address := _numeric(each)))[:_MOST_SERVERS]
 
 
 class HostsFile:
@@ -98,16 +102,21 @@ class HostsFile:
         if text is None:
             return
         self._addresses, self._names = {}, {}
-        for line in text.split("\n"):
-            words = line.partition("#")[0].split()
-            address = _numeric(words[0]) if words else ""
-            if not address:
-                continue
-            for name in words[1:]:
+        for address, names in parse_hosts(text):
+            for name in names:
                 self._names.setdefault(address, name)
                 known = self._addresses.setdefault(fold(name), [])
                 if address not in known:
                     known.append(address)
+
+
+def parse_hosts(text: str) -> Iterator[tuple[str, list[str]]]:
+    """(address, names) of each line of hosts(5) that is one."""
+    for line in text.split("\n"):
+        words = line.partition("#")[0].split()
+        address = _numeric(words[0]) if words else ""
+        if address:
+            yield address, words[1:]
 
 
 def _numeric(text: str) -> str:

@@ -1,0 +1,1 @@
+"""The targets, one a module; ``tests.fuzz`` says how they look."""
