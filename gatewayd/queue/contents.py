@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -28,6 +29,7 @@ log = MailLog("queue")
 
 _UNWRITTEN_LIMIT = 1 << 18
 """Octets that may wait for the disk before the client is made to wait."""
+_NAME = re.compile(r"[0-9a-z][0-9a-z-]*\Z")
 _FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -39,7 +41,9 @@ class ContentFiles:
         self.reactor = reactor
 
     def path(self, name: str) -> str:
-        """Where a content's file lies."""
+        """Where a content's file lies. Raises OSError if no file of ours has such a name."""
+        if not _NAME.match(name):
+            raise OSError(errno.EINVAL, "no name of a content")
         return os.path.join(self.folder, name)
 
     def in_thread(self, work: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
@@ -56,7 +60,7 @@ class ContentFiles:
         try:
             self.remove(name)
         except OSError as error:
-            log.warning(f"{_trouble(self.path(name), error)}; left for the next start")
+            log.warning(f"{_trouble(name, error)}; left for the next start")
 
     def sync_folder(self) -> None:
         """Make created and removed names durable. Blocks."""
@@ -86,23 +90,23 @@ class FileContent:
 
     def read(self, offset: int, length: int) -> Deferred[bytes]:
         """A piece, read in a thread."""
-        return self._files.in_thread(_read_piece, self._files.path(self.name), offset, length)
+        return self._files.in_thread(_read_piece, self._files, self.name, offset, length)
 
 
-def _read_piece(path: str, offset: int, length: int) -> bytes:
+def _read_piece(files: ContentFiles, name: str, offset: int, length: int) -> bytes:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(files.path(name), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             return os.pread(descriptor, length, offset)
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise _trouble(path, error) from None
+        raise _trouble(name, error) from None
 
 
-def _trouble(path: str, error: OSError) -> StoreError:
+def _trouble(name: str, error: OSError) -> StoreError:
     kind = StoreFull if error.errno in _FULL_ERRORS else StoreError
-    return kind(f"content file {path}: {error.strerror}")
+    return kind(f"content file {name!r}: {error.strerror}")
 
 
 class StoredContent:
@@ -218,7 +222,7 @@ class IncomingContent:
             os.fsync(self._descriptor)
             self._files.sync_folder()
         except OSError as error:
-            raise _trouble(self._files.path(self._name), error) from None
+            raise _trouble(self._name, error) from None
         finally:
             self._close()
 
@@ -248,7 +252,7 @@ class IncomingContent:
         self._writing = False
         error = failure.value
         if isinstance(error, OSError):
-            error = _trouble(self._files.path(self._name), error)
+            error = _trouble(self._name, error)
         self._failure = error if isinstance(error, StoreError) else StoreError(str(error))
         waiting, self._drained = self._drained, []
         for waiter in waiting:

@@ -6,7 +6,6 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
 from gatewayd.errors import StoreError
@@ -15,23 +14,35 @@ from gatewayd.message import Content, QueuedMessage
 from gatewayd.queue import statements as sql
 from gatewayd.queue.contents import ContentFiles, FileContent
 from gatewayd.queue.records import Listing
-from gatewayd.queue.rows import BadRow, listing_from, message_from
+from gatewayd.queue.rows import BadRow, check_message, listing_from, message_from
 from gatewayd.queue.schema import LEASES
 from gatewayd.queue.segments import Place, Segments
 
-__all__ = ["Loader", "is_damage"]
+__all__ = ["Damaged", "DatabaseTrouble", "Loader", "is_damage"]
 
 log = MailLog("queue")
+
+DatabaseTrouble = (sqlite3.Error, UnicodeDecodeError)
+"""What comes of a database that can't be read. The latter when not even SQLite's own text can."""
 
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-def is_damage(error: sqlite3.Error) -> bool:
+def is_damage(error: Exception) -> bool:
     """Whether the file holds something else than was written, so that trying again is no use."""
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:  # not SQLite's own: a text that is no UTF-8
-        return isinstance(error, sqlite3.OperationalError)
+        return isinstance(error, sqlite3.OperationalError | UnicodeDecodeError)
     return code & 0xFF in _DAMAGE
+
+
+class Damaged(Exception):
+    """These messages, or some of them, can't be read. SQLite won't commit what has met damage."""
+
+    def __init__(self, numbers: Sequence[int], cause: Exception) -> None:
+        super().__init__(f"{len(numbers)} message(s) cannot be read: {cause}")
+        self.numbers = numbers
+        self.cause = cause
 
 
 class Loader:
@@ -56,33 +67,38 @@ class Loader:
 
     def lease(self, numbers: Sequence[int], *, flush: bool) -> list[QueuedMessage]:
         """Lease these messages, and give them in this order."""
-        if not numbers:
-            return []
-        try:
-            self._db.execute(sql.LEASE, (LEASES.TAKEN, json.dumps(numbers)))
-            return self.messages(numbers, flush=flush)
-        except sqlite3.Error as error:
-            if not is_damage(error):
-                raise
-            if len(numbers) == 1:
-                self._set_aside(numbers[0], str(error))
-                return []
-        # One of them is to blame; the others needn't wait for it.
-        return [message for each in numbers for message in self.lease([each], flush=flush)]
+        return self.messages(numbers, flush=flush, lease=True) if numbers else []
 
-    def messages(self, numbers: Sequence[int], *, flush: bool) -> list[QueuedMessage]:
+    def messages(
+        self, numbers: Sequence[int], *, flush: bool = False, lease: bool = False
+    ) -> list[QueuedMessage]:
         """These messages, in this order, but for those that have to be set aside."""
+        try:
+            if lease:
+                self._db.execute(sql.LEASE, (LEASES.TAKEN, json.dumps(numbers)))
+            return self._messages(numbers, flush)
+        except DatabaseTrouble as error:
+            if is_damage(error):
+                raise Damaged(numbers, error) from None
+            raise
+
+    def _messages(self, numbers: Sequence[int], flush: bool) -> list[QueuedMessage]:
         given = json.dumps(numbers)
         recipients = self._recipients(given)
         contents = self._contents(given)
         found: dict[int, QueuedMessage] = {}
+        gone = set(numbers)
         for row in self._db.execute(sql.MESSAGES, (given,)).fetchall():
             number = row[0]
+            gone.discard(number)
             try:
+                check_message(row)
                 content = self._content(number, row[7], row[8], contents.get(number))
                 found[number] = message_from(row, recipients.get(number, []), content, flush=flush)
             except BadRow as error:
                 self._set_aside(number, str(error))
+        for number in gone:
+            self._set_aside(number, "an index has it, its row is gone")
         return [found[each] for each in numbers if each in found]
 
     def listings(self, numbers: Sequence[int]) -> list[Listing]:
@@ -104,16 +120,35 @@ class Loader:
             if place is not None:
                 return self._segments.read(place, row[1])
             row = self._db.execute(sql.OCTETS, (number,)).fetchone()
-        except sqlite3.DatabaseError as error:
-            if not is_damage(error):
-                raise
-            self._set_aside(number, f"its content cannot be read: {error}")
-            raise StoreError(f"the content of message number {number} is damaged") from None
+        except DatabaseTrouble as error:
+            if is_damage(error):
+                raise Damaged([number], error) from None
+            raise
         if row is None:
             self._set_aside(number, "its content is gone")
             raise StoreError(f"the content of message number {number} is gone")
         octets: bytes = row[0]
         return octets
+
+    def set_aside(self, damaged: Damaged) -> bool:
+        """Find out which of them it is, and let the others go on. False: it's none of them.
+
+        Outside of a transaction.
+        """
+        found = False
+        for number in damaged.numbers:
+            alone = len(damaged.numbers) == 1
+            cause = damaged.cause if alone else self._damage_of(number)
+            if cause is not None:
+                found = self._set_aside(number, f"it cannot be read: {cause}") or found
+        return found
+
+    def _damage_of(self, number: int) -> Exception | None:
+        try:
+            self._messages([number], False)
+        except DatabaseTrouble as error:
+            return error
+        return None
 
     def _recipients(self, given: str) -> dict[int, list[tuple[Any, ...]]]:
         found: dict[int, list[tuple[Any, ...]]] = {}
@@ -127,43 +162,50 @@ class Loader:
         return {number: (length, octets) for number, length, octets in rows}
 
     def _content(
-        self, number: int, size: Any, file: Any, kept: tuple[int, bytes | None] | None
+        self, number: int, size: int, file: str, kept: tuple[int, bytes | None] | None
     ) -> Content:
         if not file:
             if kept is None or kept[0] != size:
                 raise BadRow("its content is missing or has another length")
             return self._content_of(number, size, kept[1])
-        place = Place.parse(str(file))
+        place = Place.parse(file)
         if place is not None:
             return self._shared_content(number, size, place)
         try:
             length = os.stat(self._files.path(file)).st_size
-        except (OSError, TypeError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "no such name"
-            raise BadRow(f"its content file {file!r}: {reason}") from None
+        except OSError as error:
+            raise BadRow(f"its content file {file!r}: {error.strerror}") from None
         if length != size:
-            raise BadRow(f"its content file {file} has {length} octets instead of {size}")
+            raise BadRow(f"its content file {file!r} has {length} octets instead of {size}")
         return FileContent(self._files, file, size)
 
-    def _shared_content(self, number: int, size: Any, place: Place) -> Content:
+    def _shared_content(self, number: int, size: int, place: Place) -> Content:
         try:
             length = self._segments.length(place.segment)
         except StoreError as error:
             raise BadRow(str(error)) from None
-        if not isinstance(size, int) or length < place.offset + size:
+        if length < place.offset + size:
             raise BadRow(f"its content file {place.segment} ends before it")
         return self._content_of(number, size, None)
 
-    def _set_aside(self, number: int, why: str) -> None:
-        name = f"message number {number}"
-        with suppress(sqlite3.DatabaseError):
-            name = self._db.execute(sql.QUEUE_ID, (number,)).fetchone()[0]
+    def _set_aside(self, number: int, why: str) -> bool:
+        """False if it was already."""
+        row = None
         try:
-            if self._db.execute(sql.SET_CORRUPT, (number,)).rowcount == 1:
-                log.error(f"{name}: set aside as corrupt: {why}", queue_id=name)
-        except sqlite3.DatabaseError:
-            self.lost.add(number)
-            log.error(f"{name}: left alone until the queue is repaired: {why}")
+            row = self._db.execute(sql.QUEUE_ID, (number,)).fetchone()
+            if row is not None:
+                is_new = self._db.execute(sql.SET_CORRUPT, (number,)).rowcount == 1
+                if is_new:
+                    log.error(f"{row[0]}: set aside as corrupt: {why}", queue_id=row[0])
+                return is_new
+        except DatabaseTrouble:
+            pass
+        if number in self.lost:
+            return False
+        self.lost.add(number)
+        name = row[0] if row is not None else f"message number {number}"
+        log.error(f"{name}: left alone until the queue is repaired: {why}")
+        return True
 
 
 def _readable(octets: bytes) -> str:

@@ -27,6 +27,7 @@ __all__ = [
     "MESSAGE_COLUMNS",
     "RECIPIENT_COLUMNS",
     "BadRow",
+    "check_message",
     "envelope_json",
     "listing_from",
     "message_from",
@@ -106,11 +107,15 @@ def recipient_rows(message: NewMessage, number: int) -> list[list[Any]]:
     ]
 
 
+def check_message(row: Sequence[Any]) -> None:
+    """Raises BadRow if a row of ``message`` holds what none of ours does."""
+    _check_types(row, _MESSAGE_TYPES, MESSAGE_COLUMNS)
+
+
 def message_from(
     row: Sequence[Any], recipients: Sequence[Sequence[Any]], content: Content, *, flush: bool
 ) -> QueuedMessage:
-    """A message from its rows. Raises BadRow."""
-    _check_types(row, _MESSAGE_TYPES, MESSAGE_COLUMNS)
+    """A message from its rows, the first of them checked. Raises BadRow."""
     if not recipients:
         raise BadRow("it has no recipients")
     _, queue_id, arrival, _, _, _, flags, _, _, envelope = row

@@ -41,10 +41,10 @@ class SegmentUse:
         self._thinned: set[str] = set()
 
     def begin(self, rows: Iterable[tuple[str, int]]) -> None:
-        """Learn what there is, from all rows' (file, size)."""
+        """Learn what there is, from all rows' (file, size), be they damaged or not."""
         for file, size in rows:
-            place = Place.parse(file)
-            if place is not None:
+            place = Place.parse(str(file))
+            if place is not None and isinstance(size, int):
                 self._add(place.segment, size)
                 self._thinned.add(place.segment)
 

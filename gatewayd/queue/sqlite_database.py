@@ -17,7 +17,7 @@ from gatewayd.queue import statements as sql
 from gatewayd.queue.bulk import Arrivals, Bulk
 from gatewayd.queue.contents import ContentFiles
 from gatewayd.queue.group_commit import Work
-from gatewayd.queue.loading import Loader, is_damage
+from gatewayd.queue.loading import Damaged, DatabaseTrouble, Loader, is_damage
 from gatewayd.queue.lock import QueueLock
 from gatewayd.queue.records import Listing, Selection, Settlement, State, Totals
 from gatewayd.queue.rows import FILE_COLUMN, message_row, recipient_rows
@@ -88,7 +88,7 @@ class QueueDatabase:
             undo.callback(self._db.close)
             try:
                 self._prepare()
-            except sqlite3.Error as error:
+            except DatabaseTrouble as error:
                 raise StoreError(self._advice(error)) from None
             undo.pop_all()
 
@@ -133,17 +133,20 @@ class QueueDatabase:
             why = f"the gateway died {LIMIT} times in a row while it had this message"
             log.error(f"{queue_id}: set aside as corrupt: {why}", queue_id=queue_id)
 
-    def _advice(self, error: sqlite3.Error) -> str:
-        if is_damage(error):
-            return (
-                f"{self._path} is damaged ({error}): keep a copy, then recover what it holds with "
-                f'"sqlite3 {self._path} .recover", or move it away to start with an empty queue'
-            )
-        return f"{self._path}: {error}"
+    def _advice(self, error: Exception) -> str:
+        return self._damaged(str(error)) if is_damage(error) else f"{self._path}: {error}"
+
+    def _damaged(self, how: str) -> str:
+        return (
+            f"{self._path} is damaged ({how}): keep a copy, then recover what it holds with "
+            f'"sqlite3 {self._path} .recover", or move it away to start with an empty queue'
+        )
 
     def _take_numbers(self) -> None:
-        statement = "UPDATE meta SET value = value + ? WHERE name = 'numbers' RETURNING value"
-        (end,) = self._db.execute(statement, (_NUMBER_BLOCK,)).fetchall()[0]
+        taken = self._db.execute(sql.TAKE_NUMBERS, (_NUMBER_BLOCK,)).fetchall()
+        if not taken:
+            raise StoreError(self._damaged("its numbers are gone"))
+        end: int = taken[0][0]
         self._numbers_end = end
         self.next_number = end - _NUMBER_BLOCK
 
@@ -182,16 +185,26 @@ class QueueDatabase:
             return self._transaction(group)
         except Exception as error:
             if len(group) == 1:
-                return [self._as_store_error(error)]
+                return [self._alone(group, error)]
         return [self.perform([work])[0] for work in group]
+
+    def _alone(self, work: Sequence[Work], error: Exception) -> Any:
+        """The result of a single piece of work that met an error, perhaps after a repair."""
+        try:
+            if isinstance(error, Damaged) and self._loader.set_aside(error):
+                return self.perform(work)[0]
+        except Exception as another:
+            error = another
+        return self._as_store_error(error)
 
     def _as_store_error(self, error: Exception) -> StoreError:
         if isinstance(error, StoreError):
             return error
+        error = error.cause if isinstance(error, Damaged) else error
+        if is_damage(error):
+            return StoreError(self._advice(error))
         if not isinstance(error, sqlite3.Error):
             log.failure("queue database", error)
-        elif is_damage(error):
-            return StoreError(self._advice(error))
         code = getattr(error, "sqlite_errorcode", 0)
         kind = StoreFull if code in _FULL_ERRORS else StoreError
         return kind(f"queue database: {error}")
@@ -241,7 +254,7 @@ class QueueDatabase:
 
     def _remove_contents(self, removed: Removed) -> None:
         for name, size in removed:
-            place = Place.parse(name)
+            place = Place.parse(str(name))
             if place is None:
                 self._files.remove_when_possible(name)
             else:
@@ -398,9 +411,9 @@ class QueueDatabase:
         row = self._db.execute(sql.NUMBER, (queue_id,)).fetchone()
         if row is None:
             return None
-        found = self._loader.messages([row[0]], flush=False)
+        found = self._loader.messages([row[0]])
         if not found:
-            raise StoreError(f"message {queue_id} is damaged")
+            raise StoreError("the message is damaged")
         return found[0]
 
     def _verb(self, kind: str, selection: Selection) -> int:

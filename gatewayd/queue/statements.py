@@ -118,6 +118,11 @@ FREE_LEASES = f"""
 UPDATE message SET lease = 0, crashes = crashes + 1, {_DUE.format("due")}, {_AS_ASKED}
 WHERE {_IN_HANDS}
 """
+# The greatest number that is there counts, too, in case the row is damaged.
+TAKE_NUMBERS = """
+UPDATE meta SET value = max(value, ifnull((SELECT max(number) FROM message), 0)) + ?
+WHERE name = 'numbers' RETURNING value
+"""
 LEFT_BEHIND = f"SELECT number, queue_id FROM message WHERE {_IN_HANDS}"
 TO_DELETE = (
     f"SELECT queue_id FROM message WHERE asked & {ASKED.DELETE} AND lease = 0 "
