@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tests.peers import free_port
@@ -71,42 +71,33 @@ class MailSink:
                     writer.write(b"250 ok\r\n")
                 await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            return
+            return  # cancelled: the test is over
         finally:
             writer.close()
-
-
-async def _end(connections: set[asyncio.Task[None] | None]) -> None:
-    """Sessions that clients have left open."""
-    open_ones = [each for each in connections if each is not None]
-    for each in open_ones:
-        each.cancel()
-    await asyncio.gather(*open_ones, return_exceptions=True)
 
 
 @contextmanager
 def mail_sink(port: int | None = None, host: str = "127.0.0.1") -> Iterator[MailSink]:
     """A running sink, in a thread of its own."""
     sink = MailSink(port or free_port(), host)
-    loop = asyncio.new_event_loop()
     ready = threading.Event()
+    stop: list[Callable[[], object]] = []
 
     async def run() -> None:
+        ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        stop.append(lambda: loop.call_soon_threadsafe(ended.set))
         server = await asyncio.start_server(sink.serve, host, sink.port, limit=1 << 26)
         ready.set()
-        async with server:
-            try:
-                await server.serve_forever()
-            finally:
-                await _end(asyncio.all_tasks() - {asyncio.current_task()})
+        await ended.wait()
+        server.close()
 
-    task = loop.create_task(run())
-    task.add_done_callback(lambda _: loop.stop())
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    # asyncio.run() ends the connections that are still open.
+    thread = threading.Thread(target=lambda: asyncio.run(run()), daemon=True)
     thread.start()
     assert ready.wait(10)
     try:
         yield sink
     finally:
-        loop.call_soon_threadsafe(task.cancel)
+        stop[0]()
         thread.join(10)

@@ -130,7 +130,7 @@ class StoredContent:
 class IncomingContent:
     """A content that grows: in memory up to a threshold, then in a file.
 
-    ``check_room`` raises StoreFull when there's none for another file.
+    ``check_room`` raises StoreFull when there's none for more in files.
     """
 
     def __init__(
@@ -164,9 +164,8 @@ class IncomingContent:
         self._waiting += len(octets)
         if not self.in_file:
             return None
-        if not self._is_begun:
-            self._check_room()
-            self._is_begun = True
+        self._check_room()
+        self._is_begun = True
         self._begin_writing()
         if self._waiting <= _UNWRITTEN_LIMIT:
             return None

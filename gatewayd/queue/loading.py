@@ -18,7 +18,7 @@ from gatewayd.queue.rows import BadRow, check_message, listing_from, message_fro
 from gatewayd.queue.schema import LEASES
 from gatewayd.queue.segments import Place, Segments
 
-__all__ = ["Damaged", "DatabaseTrouble", "Loader", "is_damage"]
+__all__ = ["Damaged", "DatabaseTrouble", "Loader", "is_damage", "is_full"]
 
 log = MailLog("queue")
 
@@ -34,6 +34,11 @@ def is_damage(error: Exception) -> bool:
     if code is None:  # not SQLite's own: a text that is no UTF-8
         return isinstance(error, sqlite3.OperationalError | UnicodeDecodeError)
     return code & 0xFF in _DAMAGE
+
+
+def is_full(error: Exception) -> bool:
+    """Whether the disk had no room for it."""
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
 
 
 class Damaged(Exception):

@@ -17,7 +17,7 @@ from gatewayd.queue import statements as sql
 from gatewayd.queue.bulk import Arrivals, Bulk
 from gatewayd.queue.contents import ContentFiles
 from gatewayd.queue.group_commit import Work
-from gatewayd.queue.loading import Damaged, DatabaseTrouble, Loader, is_damage
+from gatewayd.queue.loading import Damaged, DatabaseTrouble, Loader, is_damage, is_full
 from gatewayd.queue.lock import QueueLock
 from gatewayd.queue.records import Listing, Selection, Settlement, State, Totals
 from gatewayd.queue.rows import FILE_COLUMN, message_row, recipient_rows
@@ -30,12 +30,14 @@ __all__ = ["QueueDatabase", "Selected"]
 
 _NUMBER_BLOCK = 100_000
 """Numbers taken at a time: those left over at a stop are skipped."""
-_CHECKPOINT_PAGES = 4000
+_LARGEST_LOG = 16 << 20
+"""Octets of the write-ahead log at which it's copied into the database."""
+_SMALLEST_LOG = 1 << 18
+_PAGE = 4096
 _SEGMENT_THRESHOLD = 16 << 10
 """Octets up to which a content lies in the database itself."""
 _TRIAL_LOOK = 1.0
 """Seconds after which to ask whether the next suspects can be tried."""
-_FULL_ERRORS = (sqlite3.SQLITE_FULL,)
 
 log = MailLog("queue")
 
@@ -61,6 +63,7 @@ class QueueDatabase:
         *,
         cache_size: int,
         history_limit: int,
+        reserve: int,
         content_of: Callable[[int, int, bytes | None], Content],
         synchronous: str = "FULL",
     ) -> None:
@@ -68,6 +71,8 @@ class QueueDatabase:
         self._files = files
         self._cache_size = cache_size
         self._history_limit = history_limit
+        # What is in the log may need as much room again in the database, with some to spare.
+        self._log_size = min(_LARGEST_LOG, max(_SMALLEST_LOG, reserve // 4))
         self._content_of = content_of
         self._synchronous = synchronous
         self._lock = QueueLock(files.folder)
@@ -97,8 +102,8 @@ class QueueDatabase:
         execute(f"PRAGMA cache_size = -{self._cache_size // 1024}")
         execute("PRAGMA journal_mode = WAL")
         execute(f"PRAGMA synchronous = {self._synchronous}")
-        execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-        execute(f"PRAGMA journal_size_limit = {_CHECKPOINT_PAGES * 4096}")
+        execute(f"PRAGMA wal_autocheckpoint = {self._log_size // _PAGE}")
+        execute(f"PRAGMA journal_size_limit = {self._log_size}")
         execute("PRAGMA temp_store = MEMORY")
         prepare_schema(self._db)
         self._suspects = Suspects(self._db)
@@ -193,6 +198,10 @@ class QueueDatabase:
         try:
             if isinstance(error, Damaged) and self._loader.set_aside(error):
                 return self.perform(work)[0]
+            if is_full(error):
+                # The log may hold room that it needs no more.
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                return self._transaction(work)[0]
         except Exception as another:
             error = another
         return self._as_store_error(error)
@@ -205,8 +214,7 @@ class QueueDatabase:
             return StoreError(self._advice(error))
         if not isinstance(error, sqlite3.Error):
             log.failure("queue database", error)
-        code = getattr(error, "sqlite_errorcode", 0)
-        kind = StoreFull if code in _FULL_ERRORS else StoreError
+        kind = StoreFull if is_full(error) else StoreError
         return kind(f"queue database: {error}")
 
     def _transaction(self, group: Sequence[Work]) -> list[Any]:

@@ -80,6 +80,7 @@ class SqliteStore:
             self._files,
             cache_size=settings.cache_size,
             history_limit=settings.history_limit,
+            reserve=settings.reserve,
             content_of=self._stored,
             synchronous=settings.synchronous,
         )
