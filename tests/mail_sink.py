@@ -14,7 +14,8 @@ class MailSink:
     """``messages`` are the contents received, as they came, dots unstuffed.
 
     ``answers`` has replies to commands by how they begin, in upper case; ``pause`` seconds go by
-    before a message is acknowledged; ``connections`` counts who ever came.
+    before a message is acknowledged; ``connections`` counts who ever came;
+    ``before_reply`` is called with each message before that.
     """
 
     def __init__(self, port: int, host: str = "127.0.0.1") -> None:
@@ -26,6 +27,7 @@ class MailSink:
         self.envelopes: list[tuple[str, list[str]]] = []
         self.extensions = ["PIPELINING", "8BITMIME", "DSN", "SIZE 0"]
         self.answers: dict[str, str] = {}
+        self.before_reply: Callable[[bytes], object] = lambda message: None
 
     def answer(self, command: str) -> str | None:
         """What is set for the command."""
@@ -58,6 +60,7 @@ class MailSink:
                     octets = await reader.readuntil(b"\r\n.\r\n")
                     self.messages.append(octets[:-3].replace(b"\r\n..", b"\r\n."))
                     self.envelopes.append((sender, recipients))
+                    self.before_reply(self.messages[-1])
                     await asyncio.sleep(self.pause)
                     writer.write(b"250 2.0.0 kept\r\n")
                 elif verb == "QUIT":

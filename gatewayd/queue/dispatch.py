@@ -115,6 +115,7 @@ class Dispatcher:
         self.results.configure(known, settings.soft_bounce)
         self._placing.configure(settings, self._transports)
         self._feed.interval = settings.queue_run_delay
+        self._feed.longest_pause = max(settings.backoff.maximal, _POSTPONED)
         self._settler.backoff = settings.backoff
         self._settler.original_limit = settings.original_limit
         self._room.limit(settings.active_limit, settings.recipient_limit)

@@ -22,7 +22,7 @@ _LONGEST_PAUSE = 8.0
 """Seconds between looks at the queue while nothing of what is due can be taken."""
 _SHORTEST_PAUSE = 0.05
 _CLOCK_STEP = 60.0
-"""A clock that goes back by so many seconds was set; smaller steps do no harm."""
+"""A clock that goes back by more seconds was set; smaller steps do no harm."""
 
 
 class FeedHost(Protocol):
@@ -52,6 +52,9 @@ class Feed:
         self._store = store
         self._log = MailLog("qmgr")
         self.interval = 300.0
+        self.longest_pause = 4000.0
+        """Seconds from an attempt to the next, at most: what is due later was put off by another
+        clock."""
         self._running = False
         self._looking = False
         self._again = False
@@ -59,7 +62,7 @@ class Feed:
         """It stopped for want of room: check() when there is some."""
         self._pause = 0.0
         self._timer: IDelayedCall | None = None
-        self._latest = 0.0
+        self._latest: float | None = None
 
     def start(self) -> None:
         self._running = True
@@ -83,7 +86,7 @@ class Feed:
     def due_at(self, when: float) -> None:
         """Something will be due then (POSIX seconds)."""
         now = self._host.now()
-        self._latest = max(self._latest, now)
+        self._latest = max(self._latest or now, now)
         pause = max(0.0, when - now)
         at = self._host.reactor.seconds() + pause
         if (
@@ -96,7 +99,7 @@ class Feed:
             self._again = True
 
     async def _look(self) -> None:
-        self._watch_clock()
+        await self._watch_clock()
         while True:
             self._again = False
             wait = await self._drain()
@@ -106,9 +109,14 @@ class Feed:
         if self._running:
             self._wake_in(wait)
 
-    def _watch_clock(self) -> None:
+    async def _watch_clock(self) -> None:
+        """Notice a clock that was set back since the last look, or since the gateway last ran."""
+        latest = self._latest
+        if latest is None:
+            due = (await self._store.totals()).latest
+            latest = 0.0 if due is None else due - self.longest_pause
         now = self._host.now()
-        if now < self._latest - _CLOCK_STEP:
+        if now < latest - _CLOCK_STEP:
             self._host.clock_was_set_back()
         self._latest = now
 

@@ -99,8 +99,10 @@ class Totals:
     """Messages and octets by state.
 
     ``oldest`` is the arrival of the message that was queued first, None if the queue is empty.
+    ``latest`` is when the last of the deferred messages is due, None if there are none.
     """
 
     messages: dict[State, int]
     octets: dict[State, int]
     oldest: float | None
+    latest: float | None = None

@@ -36,7 +36,7 @@ _SMALLEST_LOG = 1 << 18
 _PAGE = 4096
 _SEGMENT_THRESHOLD = 16 << 10
 """Octets up to which a content lies in the database itself."""
-_TRIAL_LOOK = 1.0
+_TRIAL_LOOK = 0.25
 """Seconds after which to ask whether the next suspects can be tried."""
 
 log = MailLog("queue")
@@ -463,6 +463,7 @@ class QueueDatabase:
             {state: count for state, (count, _) in counted.items()},
             {state: size for state, (_, size) in counted.items()},
             oldest[0] if oldest else None,
+            self._db.execute(sql.LATEST).fetchone()[0],
         )
 
 

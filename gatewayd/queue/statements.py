@@ -180,6 +180,8 @@ TOTALS = "SELECT state, messages, octets FROM total"
 LEASED_TOTAL = "SELECT count(*), total(size) FROM message WHERE lease <> 0"
 OLDEST = "SELECT arrival FROM message WHERE number = (SELECT min(number) FROM message)"
 
+LATEST = "SELECT max(due) FROM message WHERE state = 0 AND lease = 0"
+
 VERBS = {
     "hold": (
         f"UPDATE message SET state = CASE WHEN lease > 0 THEN state ELSE {STATES.HOLD} END, "

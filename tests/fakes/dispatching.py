@@ -23,7 +23,8 @@ START = 1_000_000.0
 class Dispatching:
     """``transports`` are those of the configuration; more by transport settings.
 
-    ``writer`` writes the reports in the place of ``reports``.
+    ``writer`` writes the reports in the place of ``reports``. ``ahead``: seconds by which somebody
+    has set the time of day, which ``clock`` doesn't mind.
     """
 
     def __init__(
@@ -31,11 +32,13 @@ class Dispatching:
         settings: DispatchSettings | None = None,
         transports: Mapping[str, FakeTransport] | None = None,
         writer: ReportWriter | None = None,
+        store: MemoryStore | None = None,
         **limits: TransportSettings,
     ) -> None:
         self.clock = Clock()
         self.clock.advance(START)
-        self.store = MemoryStore()
+        self.ahead = 0.0
+        self.store = store or MemoryStore()
         self.transport = FakeTransport()
         self.transports: dict[str, Any] = dict(transports or {"smtp": self.transport})
         self.reports = FakeReports()
@@ -54,14 +57,19 @@ class Dispatching:
             resolve=self.resolve,
             rerouted=self._count_rerouted,
             reactor=self.clock,
+            now=self.now,
             log=self.log,
         )
+
+    def now(self) -> float:
+        """The time of day."""
+        return self.clock.seconds() + self.ahead
 
     async def prepare(self, report: FakeReport) -> NewMessage:
         route = Route("smtp", report.recipient.domain)
         return NewMessage(
-            self.store.new_queue_id(self.clock.seconds()),
-            self.clock.seconds(),
+            self.store.new_queue_id(self.now()),
+            self.now(),
             Envelope(report.sender),
             (Recipient(report.recipient, route),),
             MemoryContent(report.content),
@@ -87,7 +95,7 @@ class Dispatching:
         self.store.add(self._mail(queue_id, *recipients, **rest))
 
     def _mail(self, queue_id: str, *recipients: str | Recipient, **rest: Any) -> NewMessage:
-        rest.setdefault("arrival", self.clock.seconds())
+        rest.setdefault("arrival", self.now())
         made = mail(queue_id, *recipients, **rest)
         self._given.update((each.address, each.route) for each in made.recipients)
         return made

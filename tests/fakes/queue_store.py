@@ -328,7 +328,8 @@ class MemoryStore:
             messages[entry.state] += 1
             octets[entry.state] += entry.message.size
         oldest = next((each.message.arrival for each in self.entries.values()), None)
-        return succeed(Totals(messages, octets, oldest))
+        waiting = (each.due for each in self.entries.values() if each.state is State.DEFERRED)
+        return succeed(Totals(messages, octets, oldest, max(waiting, default=None)))
 
     def close(self) -> Deferred[None]:
         return succeed(None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -91,6 +93,34 @@ class RetryTests(SynchronousTestCase):
         nexthops = [request.route.nexthop for request in d.transport.requests]
         assert nexthops == ["full.org", "fine.org", "full.org"]
 
+    def test_a_message_that_its_transport_fails_at(self) -> None:
+        """An exception each time: it waits as if it had been deferred, and is returned in the end.
+
+        Others for the same destination are not held up by it.
+        """
+        d = self._dispatching()
+
+        def answer(request: DeliveryRequest) -> Outcome:
+            if request.queue_id == "POISON":
+                self.tried.append(d.clock.seconds() - START)
+                raise ZeroDivisionError
+            return DELIVERED
+
+        d.transport.answer = answer
+        for n in range(10):
+            d.submit(f"A{n}", f"u{n}@example.com")
+        d.submit("POISON", "user@example.com")
+        for n in range(10):
+            d.submit(f"B{n}", f"u{n}@example.com")
+        d.run(1)
+        assert list(d.store.entries) == ["POISON"]
+        d.run(6 * DAY, step=100)
+        assert 100 < len(self.tried) < 120
+        [(queue_id, failures)] = d.reports.bounces
+        assert queue_id == "POISON"
+        assert [one.text for _, one in failures] == ["unknown mail transport error"]
+        assert "POISON" not in d.store.entries
+
     def test_dead_for_a_week(self) -> None:
         """A dead destination with 200 messages costs few connections, and nothing is lost."""
         d = self._dispatching(Backoff(lifetime=30 * DAY))
@@ -121,20 +151,93 @@ class RetryTests(SynchronousTestCase):
         d.run(11)
         assert d.store.entries == {}
 
-    def test_clock_set_back_a_day(self) -> None:
-        """Mail deferred before the clock went back a day doesn't wait for that day."""
+
+class ClockTests(SynchronousTestCase):
+    """The time of day is set by a day, forth or back: no mail is lost, and none waits for it."""
+
+    def _dispatching(self, ahead: float = 0.0, **rest: Any) -> Dispatching:
+        d = Dispatching(**rest)
+        d.ahead = ahead
+        d.transport.answer = lambda request: deferred("4.2.2", "452 mailbox full")
+        d.dispatcher.start()
+        return d
+
+    def test_set_back(self) -> None:
+        """What was deferred before is tried within ten minutes, not a day later."""
         d = self._dispatching()
-        ahead = [0.0]
-        d.dispatcher.now = lambda: d.clock.seconds() + ahead[0]
-        d.dispatcher._settler._now = d.dispatcher.now
-        ahead[0] = DAY
-        d.submit("A1", "user@example.com", arrival=START)
+        d.ahead = DAY
+        d.submit("A1", "user@example.com")
         d.run(10)
-        ahead[0] = 0.0
+        d.ahead = 0.0
         d.transport.answer = lambda request: DELIVERED
         d.run(601)
         assert d.store.entries == {}
         assert any("clock was set back" in each for each in d.log.problems)
+
+    def test_set_forth(self) -> None:
+        """Everything is due, and nothing is returned: it is not five days old."""
+        d = self._dispatching()
+        for n in range(50):
+            d.submit(f"A{n}", f"u{n}@example.com")
+        d.run(10)
+        d.ahead = DAY
+        d.run(400)
+        assert len(d.transport.requests) == 100
+        assert d.reports.bounces == []
+        d.transport.answer = lambda request: DELIVERED
+        d.run(4100, step=10)
+        assert d.store.entries == {}
+
+    def test_forth_and_back_again(self) -> None:
+        """As by a mistaken time server; mail from the future is as old as mail can be young."""
+        d = self._dispatching()
+        d.submit("BEFORE", "u@example.com")
+        d.ahead = DAY
+        d.submit("MEANWHILE", "u@example.com")
+        d.run(400)
+        d.ahead = 0.0
+        d.submit("AFTER", "u@example.com")
+        d.run(700)
+        assert d.reports.bounces == []
+        later = [line for line in d.log.lines if "MEANWHILE: to=" in line]
+        assert "delay=0," in later[-1]
+        d.transport.answer = lambda request: DELIVERED
+        d.run(601)
+        assert d.store.entries == {}
+
+    def test_started_with_a_clock_behind(self) -> None:
+        """A machine without a clock of its own starts in the past, with a queue from the future."""
+        before = self._dispatching()
+        for n in range(300):
+            before.submit(f"A{n}", f"u{n}@example.com")
+        before.run(10)
+        d = self._dispatching(-DAY, store=before.store)
+        assert len(d.transport.requests) == 300
+        d.transport.answer = lambda request: DELIVERED
+        d.run(301)
+        assert d.store.entries == {}
+        assert any("clock was set back" in each for each in d.log.problems)
+
+    def test_started_in_time(self) -> None:
+        """Mail that waits for its time does so after a start, too."""
+        before = self._dispatching()
+        before.submit("A1", "u@example.com")
+        d = self._dispatching(store=before.store)
+        d.run(200)
+        assert d.transport.requests == []
+        assert d.log.problems == []
+
+    def test_reports_come_out_of_the_same_clock(self) -> None:
+        """Five days after a step back, counted by the clock as it is then, mail is returned."""
+        d = self._dispatching()
+        d.ahead = DAY
+        d.submit("A1", "u@example.com")
+        d.run(10)
+        d.ahead = 0.0
+        d.run(5 * DAY, step=100)
+        assert d.reports.bounces == []
+        d.run(DAY + 4100, step=100)
+        assert [each[0] for each in d.reports.bounces][:1] == ["A1"]
 
 
 class FlushTests(SynchronousTestCase):

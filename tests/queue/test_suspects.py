@@ -89,7 +89,7 @@ def test_some_deaths_accuse_nobody(tmp_path: Path) -> None:
 
 
 def test_suspects_do_not_hold_others_up(tmp_path: Path) -> None:
-    """While suspects are tried, what else is due is leased; and more of them a second later."""
+    """While suspects are tried, what else is due is leased; and more of them soon."""
     _queue(tmp_path, before=120, after=0)
     _lease_and_die(tmp_path, 3)
 
@@ -99,13 +99,13 @@ def test_suspects_do_not_hold_others_up(tmp_path: Path) -> None:
         assert len(first) == 101
         assert first[-1].queue_id == "NEW"
         assert await store.lease_due(5.5, _ALL) == []
-        assert await store.next_due() == 6.5
+        assert await store.next_due() == 5.75
         assert (await store.totals()).messages[State.ACTIVE] == 122
         assert first[0].queue_id == "A0"
         await store.release([each.queue_id for each in first])
         second = await store.lease_due(6.5, _ALL)
         assert len(second) == 21 + 101
-        assert await store.next_due() == 7.5
+        assert await store.next_due() == 6.75
         await store.release([each.queue_id for each in second])
         assert len(await store.lease_due(7.5, _ALL)) == 122
         assert await store.next_due() is None
