@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 from twisted.internet import reactor as _reactor
@@ -11,6 +13,7 @@ from twisted.python.failure import Failure
 
 T = TypeVar("T")
 reactor: Any = _reactor
+reactor.getThreadPool().threadFactory = partial(threading.Thread, daemon=True)
 
 
 def run(work: Callable[[], Coroutine[Any, Any, T]], seconds: float = 60.0) -> T:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -92,6 +94,8 @@ async def _found(operator: Operator, queue_id: str) -> tuple[dict[str, Any], Con
 
 def _run_until_done(reactor: Any, work: Deferred[None], errors: list[BaseException]) -> None:
     core: IReactorCore = reactor
+    # Threads that have read large contents wait for more; the command's end doesn't wait for them.
+    reactor.getThreadPool().threadFactory = partial(threading.Thread, daemon=True)
 
     def ended(result: Any) -> None:
         if result is not None:

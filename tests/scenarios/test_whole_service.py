@@ -165,7 +165,7 @@ def test_unreachable_next_hop_defers_and_says_why(tmp_path: Path) -> None:
 
 
 def test_commands_on_the_queue(tmp_path: Path) -> None:
-    """sendmail with the daemon down and up, hold, release, postcat, delete."""
+    """sendmail with the daemon down and up, hold, release, postcat (also of large), delete."""
     with gateway(tmp_path, "example.com retry:4.2.0 not today\n") as ours:
         ours.stop()
         down = ours.ctl(
@@ -189,8 +189,11 @@ def test_commands_on_the_queue(tmp_path: Path) -> None:
         )
         ours.wait_log("to=<b@example.com>")
         ours.wait_log("to=<c@example.com>")
+        ours.ctl("sendmail", "d@example.com", stdin="Subject: large\n\n" + "line\n" * 20_000)
+        large = ours.wait_log(r"(\w+): to=<d@example.com>")[1]
         ours.stop()
         assert "b@example.com" in ours.queue()
+        assert len(ours.ctl("postcat", "-q", large).stdout) > 100_000
 
 
 def test_reload_is_all_or_nothing_and_reroutes(tmp_path: Path) -> None:
