@@ -14,8 +14,8 @@ class MailSink:
     """``messages`` are the contents received, as they came, dots unstuffed.
 
     ``answers`` has replies to commands by how they begin, in upper case; ``pause`` seconds go by
-    before a message is acknowledged; ``connections`` counts who ever came;
-    ``before_reply`` is called with each message before that.
+    before a message is acknowledged, and ``before_reply`` is called with it; ``connections`` counts
+    who ever came.
     """
 
     def __init__(self, port: int, host: str = "127.0.0.1") -> None:

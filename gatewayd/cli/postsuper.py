@@ -1,8 +1,9 @@
 """postsuper: change what waits in the queue (postfix.md §9).
 
-    postsuper [-c DIR] [-d ID] [-h ID] [-H ID] [-r ID] [-e ID] [-f ID] [queue …]
+    postsuper [-c DIR] [-s] [-d ID] [-h ID] [-H ID] [-r ID] [-e ID] [-f ID] [queue …]
 
-ID is a queue ID, ``ALL``, or ``-`` for IDs from standard input.
+ID is a queue ID, ``ALL``, or ``-`` for IDs from standard input. ``-s`` checks the queue's
+structure while the daemon is down, and mends it.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from typing import Any
 
 from gatewayd.cli.place import fail, settings_in
 from gatewayd.cli.queue_access import ControlRefused, QueueAccess, open_queue
+from gatewayd.errors import StoreError
 
 __all__ = ["main"]
 
 _USAGE = (
-    "usage: postsuper [-v] [-c DIR] [-d|-e|-f|-h|-H|-r ID|ALL|-] … [queue …]\n"
+    "usage: postsuper [-v] [-c DIR] [-s] [-d|-e|-f|-h|-H|-r ID|ALL|-] … [queue …]\n"
     "queues: active deferred hold corrupt"
 )
 _QUEUE_ID = re.compile(r"[0-9A-Za-z]{5,64}\Z")
@@ -67,11 +69,14 @@ def main(arguments: list[str]) -> int:
     if os.geteuid() not in (0, _owner_of(settings.text("queue_directory"))):
         return fail("postsuper", "use of this command is reserved for the superuser", 1)
     try:
-        queue = open_queue(settings)
-        for name, value in options:
-            if name in _VERBS:
-                _apply(queue, _VERBS[name], value, queues)
-    except ControlRefused as refused:
+        if ("-s", "") in options:
+            _mend(settings.text("queue_directory"))
+        asked = [(_VERBS[name], value) for name, value in options if name in _VERBS]
+        if asked:
+            queue = open_queue(settings)
+            for verb, value in asked:
+                _apply(queue, verb, value, queues)
+    except (ControlRefused, StoreError) as refused:
         return fail("postsuper", str(refused), 1)
     except _BadQueueId as error:
         return fail("postsuper", f"invalid queue ID: {error}", 64)
@@ -87,6 +92,17 @@ def _owner_of(folder: str) -> int:
         return os.stat(folder).st_uid
     except OSError:
         return 0
+
+
+def _mend(folder: str) -> None:
+    from gatewayd.queue.salvage import salvage
+
+    done = salvage(folder)
+    if done is None:
+        print(f"postsuper: {folder}: no damage found", file=sys.stderr)
+    else:
+        text = f"{done.saved} messages salvaged, {done.lost} lost; the rest is kept in {done.kept}"
+        print(f"postsuper: {folder}: {text}", file=sys.stderr)
 
 
 def _apply(queue: QueueAccess, verb: _Verb, value: str, queues: list[str]) -> None:

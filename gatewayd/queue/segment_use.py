@@ -50,7 +50,11 @@ class SegmentUse:
 
     def place(self, contents: Sequence[bytes]) -> list[str]:
         """Write contents to stable storage; gives what goes into their rows. Raises StoreError."""
-        places = self._segments.append(contents)
+        try:
+            places = self._segments.append(contents)
+        except StoreError:
+            self._thinned.add(self._segments.current)  # it holds what nobody wants
+            raise
         for place, octets in zip(places, contents, strict=True):
             self._pending.append((place.segment, len(octets)))
         return [str(place) for place in places]
@@ -84,6 +88,13 @@ class SegmentUse:
             elif self._wanted[segment] * _SPARSE < self._length(segment):
                 self._empty(segment)
                 return
+
+    def rest(self) -> None:
+        """Nobody writes now: the current segment may go, too."""
+        self.tidy()
+        if self._wanted.get(self._segments.current, 0) <= 0:
+            self._segments.close()
+            self._forget(self._segments.current)
 
     def _add(self, segment: str, size: int) -> None:
         self._wanted[segment] = self._wanted.get(segment, 0) + size

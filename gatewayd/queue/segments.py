@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from gatewayd.errors import StoreError, StoreFull
 
-__all__ = ["SEGMENT_SIZE", "Place", "Segments"]
+__all__ = ["SEGMENT_SIZE", "Place", "Segments", "file_of"]
 
 SEGMENT_SIZE = 8 << 20
 _PLACE = re.compile(r"([0-9a-f]{1,16}-[0-9a-f]{1,16})@([0-9]{1,12})\Z")
@@ -38,6 +38,11 @@ class Place:
         """The place that a row tells, or None if the content lies elsewhere."""
         found = _PLACE.match(text)
         return cls(found[1], int(found[2])) if found else None
+
+
+def file_of(text: object) -> str:
+    """The name of the file that a row means, be it a segment's or one of its own."""
+    return str(text).partition("@")[0]
 
 
 class Segments:
@@ -101,8 +106,9 @@ class Segments:
 
     def remove(self, segment: str) -> None:
         """Delete a file; if it can't be now, the next start does it."""
-        with suppress(OSError):
-            os.unlink(self._path(segment))
+        if segment:
+            with suppress(OSError):
+                os.unlink(self._path(segment))
 
     def close(self) -> None:
         """The next content begins another file."""

@@ -23,7 +23,7 @@ from gatewayd.queue.records import Listing, Selection, Settlement, State, Totals
 from gatewayd.queue.rows import FILE_COLUMN, message_row, recipient_rows
 from gatewayd.queue.schema import LEASES, prepare_schema
 from gatewayd.queue.segment_use import SegmentUse
-from gatewayd.queue.segments import Place, Segments
+from gatewayd.queue.segments import Place, Segments, file_of
 from gatewayd.queue.suspects import LIMIT, Suspects
 
 __all__ = ["QueueDatabase", "Selected"]
@@ -143,8 +143,8 @@ class QueueDatabase:
 
     def _damaged(self, how: str) -> str:
         return (
-            f"{self._path} is damaged ({how}): keep a copy, then recover what it holds with "
-            f'"sqlite3 {self._path} .recover", or move it away to start with an empty queue'
+            f"{self._path} is damaged ({how}): stop the gateway and run "
+            '"gatewayctl postsuper -s", which salvages what can be read'
         )
 
     def _take_numbers(self) -> None:
@@ -164,7 +164,7 @@ class QueueDatabase:
         rows = self._db.execute(sql.FILES).fetchall()
         self._segment_use.begin(rows)
         self._has_files = bool(rows)
-        known = {str(file).partition("@")[0] for file, _ in rows}
+        known = {file_of(file) for file, _ in rows}
         for name in os.listdir(self._files.folder):
             if name not in known:
                 self._files.remove_when_possible(name)
@@ -174,6 +174,7 @@ class QueueDatabase:
         with suppress(sqlite3.Error):
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
             self._has_files = bool(self._db.execute(sql.ANY_FILE).fetchone())
+        self._segment_use.rest()
 
     def close(self) -> None:
         """Close; the log is copied into the database."""
