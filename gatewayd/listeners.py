@@ -47,8 +47,9 @@ def listen_addresses(service: Service, settings: Settings) -> tuple[ListenAddres
     try:
         port = _port(port_text)
         found = [each for name in hosts for each in _addresses(name, port, families)]
-    except OSError as error:
-        problem = f"service {service.name}: {error.strerror or error}"
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        problem = f"service {service.name}: {reason}"
         raise ConfigError([ConfigProblem(service.file, service.line, problem)]) from None
     return tuple(dict.fromkeys(found))
 

@@ -280,6 +280,34 @@ def test_a_client_that_hangs_up_is_not_waited_for(server: ControlSocket) -> None
     assert log == []
 
 
+def test_a_client_that_hangs_up_in_the_middle_of_a_list(server: ControlSocket) -> None:
+    """What was waited for is over, and nothing is wrong."""
+    for _ in range(20_000):
+        message(server.store)
+    ended = threading.Event()
+    real = server.store.listing
+    last: list[int] = []
+
+    def listing(selection: Any, after: int, limit: int) -> Any:
+        last.append(after)
+        return real(selection, after, limit)
+
+    server.store.listing = listing  # type: ignore[method-assign]
+
+    def hang_up() -> None:
+        with server.connected() as connection:
+            connection.sendall(b"GET /queue HTTP/1.0\r\n\r\n")
+            assert connection.recv(1000)
+        ended.set()
+
+    with capture() as log:
+        server.ask(hang_up)
+        assert ended.is_set()
+        server.ask(lambda: server.client.get("status"))
+    assert log == []
+    assert last[-1] < 19_000
+
+
 def test_a_client_that_never_ends_its_request() -> None:
     """After a minute of silence it's gone."""
     from twisted.internet.testing import StringTransport

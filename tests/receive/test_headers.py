@@ -61,6 +61,7 @@ def test_an_ordinary_message_passes_unchanged() -> None:
             b"To: b\r\nX: y : z\r\n a : b\r\n\r\nTo : b\r\n",
         ),
         (b": b\r\n", b"\r\n: b\r\n"),
+        (b"From a\r\nFrom : b\r\n\r\n", b"X-Mailbox-Line: From a\r\nFrom: b\r\n\r\n"),
         (b"A B: c\r\n", b"\r\nA B: c\r\n"),
         (b"\xc3\xa9: c\r\n", b"\r\n\xc3\xa9: c\r\n"),
         (b"To:b\r\n \r\nx: y\r\n\r\n", b"To:b\r\n \r\nx: y\r\n\r\n"),

@@ -72,6 +72,7 @@ def test_rewriting_by_parameters() -> None:
     assert rewrite(Address("u"), RewriteRules("o", append_at_myorigin=False)) == Address("u")
     rules = RewriteRules("o", resolve_numeric_domain=True)
     assert rewrite(Address("u", "1.2.3.4"), rules) == Address("u", "[1.2.3.4]")
+    assert rewrite(Address("u", "1.2.3.4."), rules) == Address("u", "[1.2.3.4]")
 
 
 @pytest.mark.parametrize("local", ["!u", "u%"])
@@ -84,6 +85,8 @@ def test_an_operator_without_domain_is_an_error(local: str) -> None:
     lenient = RewriteRules("o", resolve_null_domain=True)
     assert reinterpret(local, lenient) == Address("u")
     assert reinterpret("u@", lenient) == Address("u")
+    assert reinterpret("u" + "@" * 2000, lenient) == Address("u")
+    assert reinterpret("u@b" + "@" * 2000, lenient) == Address("u", "b")
 
 
 @pytest.mark.parametrize(

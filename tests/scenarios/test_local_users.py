@@ -21,15 +21,20 @@ _OWNER, _USER, _OTHER = "mail", "nobody", "daemon"
 
 
 def _python() -> str:
-    """An interpreter that anybody may run; the tests' own may lie where only root gets."""
+    """An interpreter that anybody may run; the tests' own may lie where only root gets.
+
+    Of the same version: it uses the packages that were installed for the tests' own.
+    """
+    version = tuple(sys.version_info[:2])
     for program in (sys.executable, "/usr/bin/python3"):
-        code = f"import sys; open({str(_ROOT / 'setup.cfg')!r}); assert sys.version_info >= (3, 11)"
+        code = f"import sys; open({str(_ROOT / 'setup.cfg')!r}); "
+        code += f"assert sys.version_info[:2] == {version}"
         try:
             subprocess.run([program, "-c", code], check=True, user=_USER, capture_output=True)
         except (OSError, subprocess.SubprocessError):
             continue
         return program
-    pytest.skip("no Python 3.11 or newer, or not this checkout, for other users than root")
+    pytest.skip("no Python of this version, or not this checkout, for other users than root")
 
 
 def _run(

@@ -105,6 +105,7 @@ def test_parameters_of_rcpt(to: Recipient, line: str) -> None:
         Address("a", "b.test\r\nDATA"),
         Address("a\x00", "b.test"),
         Address("a", "b\udc80.test"),
+        Address("", "b.test:other"),
     ],
 )
 def test_no_command_can_be_smuggled_in(bad: Address) -> None:
