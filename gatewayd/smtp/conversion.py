@@ -19,7 +19,7 @@ __all__ = ["convert_to_7bit"]
 
 _DEPTH = 20
 _FIELD_START = re.compile(rb"(?<=\r\n)(?![ \t])")
-_HEADER = re.compile(rb"(?:[!-9;-~]++[ \t]*+:[^\n]*+(?:\n[ \t][^\n]*+)*+(?:\n|\Z))*+")
+_HEADER = re.compile(rb"(?:[!-9;-~]++[ \t]*+:[^\n]*+(?:\n[ \t][^\n]*+)*(?:\n|\Z))*")
 _BOUNDARY = re.compile(rb'boundary\s*=\s*(?:"([^"\r\n]{1,200})"|([^\s;"]{1,200}))', re.I)
 _NEW_DASHES = re.compile(rb"(?<==\r\n)--[^\r\n]*")
 _HALF = 37
