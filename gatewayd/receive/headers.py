@@ -28,8 +28,8 @@ from gatewayd.errors import GatewayError
 __all__ = ["HeaderFilter", "HeaderRules", "TooManyHops", "header_field", "sanitised"]
 
 # Complete header lines (RFC 5322 §2.2, with the blanks before the colon of its §4.5): the first
-# of a field, or one that continues it. A line that was taken is never looked at twice; but the group
-# is not possessive, since Python before 3.11.5 loses its place in such groups.
+# of a field, or one that continues it. A line that was taken is never looked at twice; but the
+# group is not possessive, since Python before 3.11.5 loses its place in such groups.
 _LINES = re.compile(rb"(?:(?:[!-9;-~]++[ \t]*+:|[ \t])[^\n]*+\n)*")
 _FIELD_START = re.compile(rb"[!-9;-~]+[ \t]*:")
 _BLANK_BEFORE_COLON = re.compile(rb"^([!-9;-~]+)[ \t]+:", re.MULTILINE)
