@@ -11,8 +11,8 @@ from collections import Counter
 from tests.mail_sink import MailSink
 from tests.peers import eventually
 
-LARGE = 150_000
-"""Octets of a message that the queue keeps in a file."""
+LARGE = 400_000
+"""Octets of a message that the queue keeps in a file of its own; of 20 KB upwards, in a segment."""
 REFUSED = -1
 """In place of a reply's code: no connection, or none for long enough."""
 
@@ -67,7 +67,7 @@ class Load:
         while not self._ended.is_set():
             count += 1
             mark = f"load-{number}-{count}"
-            code = send(port, mark, chance.choice((100, 20_000, LARGE)))
+            code = send(port, mark, chance.choice((100, 20_000, 100_000, LARGE)))
             self.codes[code] += 1
             if code == 250:
                 self.acknowledged.add(mark)

@@ -53,7 +53,8 @@ class SegmentUse:
         try:
             places = self._segments.append(contents)
         except StoreError:
-            self._thinned.add(self._segments.current)  # it holds what nobody wants
+            if self._wanted.get(self._segments.current, 0) <= 0:
+                self._forget(self._segments.current)
             raise
         for place, octets in zip(places, contents, strict=True):
             self._pending.append((place.segment, len(octets)))

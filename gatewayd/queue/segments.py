@@ -78,7 +78,7 @@ class Segments:
                 rest = rest[os.write(self._descriptor, rest) :]
             os.fdatasync(self._descriptor)
         except OSError as error:
-            self.close()
+            self._cut_off()
             raise self._trouble(self.current, error) from None
         self._size = offset
         return places
@@ -115,6 +115,13 @@ class Segments:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
+
+    def _cut_off(self) -> None:
+        """What was written in part isn't wanted, and its room may be."""
+        if self._descriptor >= 0:
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, self._size)
+        self.close()
 
     def _begin(self) -> None:
         self.close()

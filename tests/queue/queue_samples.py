@@ -9,6 +9,7 @@ when the version is new; what older ones left is never changed.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import sqlite3
@@ -105,6 +106,9 @@ async def _fill(store: SqliteStore) -> None:
     large = store.incoming()
     large.write(_TEXT + b"z" * 300 + b"\r\n")
     await store.put(_message("LARGE1", content=large.finish()), False)
+    for number in range(2):
+        shared = MemoryContent(_TEXT + f"In a segment, {number}.\r\n".encode() * 1000)
+        await store.put(_message(f"SHARE{number}", content=shared), False)
     await store.put(_message("HELD01", hold=True), False)
     await store.put(_message("EXPIR1"), False)
     await store.expire(Selection(queue_ids=("EXPIR1",)))
@@ -153,7 +157,9 @@ def read_all(folder: Path) -> dict[str, Any]:
 
 
 async def _text(content: Content) -> str:
-    return (await content.read(0, content.size)).decode()
+    """A content, or the digest of a long one."""
+    octets = await content.read(0, content.size)
+    return octets.decode() if len(octets) < 1000 else hashlib.sha256(octets).hexdigest()
 
 
 def _dump(folder: Path) -> str:
@@ -169,9 +175,11 @@ def _make(sample: Path) -> None:
         using(folder, _fill, file_threshold=200)
         with closing(sqlite3.connect(folder / "queue.db")) as connection, connection:
             connection.execute("UPDATE message SET envelope = '{' WHERE queue_id = 'DAMAG1'")
-            connection.execute("UPDATE message SET file = 'sample-1' WHERE file <> ''")
-        [content] = (folder / "content").iterdir()
-        content.rename(folder / "content" / "sample-1")
+            # Its name holds a process ID.
+            query = "SELECT file FROM message WHERE queue_id = 'LARGE1'"
+            (name,) = connection.execute(query).fetchone()
+            connection.execute("UPDATE message SET file = 'sample-1' WHERE file = ?", (name,))
+        (folder / "content" / name).rename(folder / "content" / "sample-1")
         shutil.rmtree(sample, ignore_errors=True)
         shutil.copytree(folder / "content", sample / "content")
         (sample / "queue.sql").write_text(_dump(folder))

@@ -1,4 +1,8 @@
-"""Contents on their way in and at rest: where they lie, and that none is left behind."""
+"""Contents on their way in and at rest: where they lie, and that none is left behind.
+
+Up to 16 KB they lie in the database, then with others in a segment, above a threshold in files of
+their own.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,8 @@ from tests.queue.stores import using
 from tests.reactor_run import reactor, run
 
 _THRESHOLD = 1000
+_WITHIN, _SHARED = 16 << 10, 60_000
+"""Octets up to which a content lies in the database, and in a segment if that's the threshold."""
 _LARGE = bytes(range(256)) * 2000
 
 
@@ -64,16 +70,19 @@ def _gone(folder: Path) -> None:
     run(wait)
 
 
-@pytest.mark.parametrize("size", [0, 1, _THRESHOLD, _THRESHOLD + 1, len(_LARGE)])
+_SIZES = [0, 1, _WITHIN, _WITHIN + 1, _SHARED, _SHARED + 1, len(_LARGE)]
+
+
+@pytest.mark.parametrize("size", _SIZES)
 def test_octet_by_octet(tmp_path: Path, size: int) -> None:
-    """Fresh, in the next life, in any pieces; a file only beyond the threshold."""
+    """Fresh, in the next life, in any pieces; in a file only if it's large."""
     octets = _LARGE[:size]
 
     async def arrive(store: SqliteStore) -> None:
         message = await _put(store, "A", octets)
         assert message.size == size
         assert await _read(message.content, 70_000) == octets
-        assert len(_files(tmp_path)) == (size > _THRESHOLD)
+        assert len(_files(tmp_path)) == (size > _WITHIN)
 
     async def look(store: SqliteStore) -> None:
         [message] = await store.lease_due(1.0, 9)
@@ -83,15 +92,17 @@ def test_octet_by_octet(tmp_path: Path, size: int) -> None:
         await store.settle(Settlement("A", 1.0, remove=True))
         assert _files(tmp_path) == []
 
-    using(tmp_path, arrive, file_threshold=_THRESHOLD)
-    using(tmp_path, look, file_threshold=_THRESHOLD)
+    using(tmp_path, arrive, file_threshold=_SHARED)
+    using(tmp_path, look, file_threshold=_SHARED)
 
 
 def test_many_at_once(tmp_path: Path) -> None:
     """Each gets its own octets, whether they are committed together or not."""
 
     async def work(store: SqliteStore) -> None:
-        contents = {f"A{n}": f"{n}:".encode() * (n * 37 % 500) for n in range(200)}
+        contents = {f"A{n}": f"{n}:".encode() * (n * 137 % 20_000) for n in range(200)}
+        sizes = [len(octets) for octets in contents.values()]
+        assert min(sizes) < _WITHIN < sorted(sizes)[len(sizes) // 2] < _SHARED < max(sizes)
         puts = [
             Deferred.fromCoroutine(_put(store, name, octets)) for name, octets in contents.items()
         ]
@@ -99,9 +110,9 @@ def test_many_at_once(tmp_path: Path) -> None:
         for name, octets in contents.items():
             message = await store.message(name)
             assert message is not None
-            assert await _read(message.content, 999) == octets
+            assert await _read(message.content, 99_999) == octets
 
-    using(tmp_path, work, file_threshold=_THRESHOLD)
+    using(tmp_path, work, file_threshold=_SHARED)
 
 
 def test_client_waits_for_the_disk(tmp_path: Path) -> None:

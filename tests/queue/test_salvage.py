@@ -27,19 +27,19 @@ _COUNT = 120
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A queue of many pages, with some contents in files."""
+    """A queue of many pages, with some contents in files of their own, and in a segment."""
     folder = tmp_path_factory.mktemp("whole")
 
     async def fill(store: SqliteStore) -> None:
         for number in range(_COUNT):
             message = mail(f"A{number:04}", f"u@{'site' * 30}.example", content=b"c" * 3000)
-            if number % 20 == 0:
+            if number % 10 == 0:
                 incoming = store.incoming()
-                incoming.write(b"x" * 5000)
+                incoming.write(b"x" * (40_000 if number % 20 else 20_000))
                 message = replace(message, content=incoming.finish())
             await store.put(message, False)
 
-    using(folder, fill, file_threshold=4000)
+    using(folder, fill, file_threshold=30_000)
     return folder
 
 

@@ -22,7 +22,7 @@ from tests.fakes.mail import mail
 from tests.queue.stores import listed, using
 
 _OTHERS = 40
-_LARGE = b"x" * 5000
+_IN_FILE, _IN_SEGMENT = b"x" * 40_000, b"y" * 20_000
 _BAD = "BAD000"
 
 
@@ -36,11 +36,24 @@ def _queue(folder: Path, content: bytes = b"Subject: bad\r\n\r\nbody\r\n") -> No
             message = mail(f"OK{number:04}", "u@a.example")
             if number % 4 == 0:
                 incoming = store.incoming()
-                incoming.write(_LARGE)
+                incoming.write(_IN_FILE if number % 8 == 0 else _IN_SEGMENT)
                 message = replace(message, content=incoming.finish())
             await store.put(message, False)
 
-    using(folder, put, file_threshold=1000)
+    using(folder, put, file_threshold=30_000)
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files of single messages, the oldest first."""
+    return sorted(
+        path for path in (folder / "content").iterdir() if path.stat().st_size == len(_IN_FILE)
+    )
+
+
+def _segment(folder: Path) -> Path:
+    """The file that several messages share."""
+    [path] = set((folder / "content").iterdir()) - set(_files(folder))
+    return path
 
 
 def _execute(folder: Path, *statements: str) -> None:
@@ -166,7 +179,7 @@ def test_damaged_rows_are_set_aside(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("damage", ["gone", "short", "long", "a folder"])
 def test_damaged_files_are_set_aside(tmp_path: Path, damage: str) -> None:
     _queue(tmp_path)
-    path = min((tmp_path / "content").iterdir())
+    path = _files(tmp_path)[0]
     _damage_file(path, damage)
 
     async def work(store: SqliteStore) -> None:
@@ -183,11 +196,29 @@ def _damage_file(path: Path, damage: str) -> None:
     if damage == "short":
         os.truncate(path, 100)
     elif damage == "long":
-        os.truncate(path, 6000)
+        os.truncate(path, 60_000)
     else:
         path.unlink()
         if damage == "a folder":
             path.mkdir()
+
+
+@pytest.mark.parametrize(("left", "lost"), [(0, 5), (30_000, 4), (99_999, 1)])
+def test_damaged_segments(tmp_path: Path, left: int, lost: int) -> None:
+    """Those are set aside whose contents aren't there; others in the same file are delivered."""
+    _queue(tmp_path)
+    os.truncate(_segment(tmp_path), left)
+
+    async def work(store: SqliteStore) -> None:
+        assert len(await _deliver_all(store)) == _OTHERS + 1 - lost
+        aside = await listed(store, Selection(states=(State.CORRUPT,)))
+        assert len(aside) == len(await listed(store, Selection())) == lost
+        assert await store.delete(Selection()) == lost
+
+    with maillog.capture() as lines:
+        using(tmp_path, work)
+    assert len(lines.containing("set aside as corrupt: its content file")) == lost
+    assert list((tmp_path / "content").iterdir()) == []
 
 
 def test_content_that_goes_bad_while_it_is_delivered(tmp_path: Path) -> None:
@@ -197,7 +228,8 @@ def test_content_that_goes_bad_while_it_is_delivered(tmp_path: Path) -> None:
     async def work(store: SqliteStore) -> None:
         messages = {each.queue_id: each for each in await store.lease_due(1.0, 99)}
         _execute_while_open(tmp_path, f"DELETE FROM content WHERE number = {_NUMBER}")
-        os.truncate(min((tmp_path / "content").iterdir()), 0)
+        os.truncate(_segment(tmp_path), 90_000)
+        os.truncate(_files(tmp_path)[0], 0)
         failed = []
         for queue_id, message in messages.items():
             try:
@@ -207,10 +239,10 @@ def test_content_that_goes_bad_while_it_is_delivered(tmp_path: Path) -> None:
             except (StoreError, AssertionError):
                 failed.append(queue_id)
                 await store.settle(Settlement(queue_id, 1.0, next_attempt=2.0))
-        assert len(failed) == 2
+        assert len(failed) == 3
         assert await store.lease_due(2.0, 99) == []
         assert {each.state for each in await listed(store, Selection())} == {State.CORRUPT}
-        assert len(await listed(store, Selection())) == 2
+        assert len(await listed(store, Selection())) == 3
 
     using(tmp_path, work)
 

@@ -66,7 +66,11 @@ _envelopes = st.builds(
     envid=st.sampled_from(["", "id+3D1"]),
     origin=st.sampled_from([Origin(), Origin(user_id=0), Origin("ESMTP", "[x]", "unknown", "::1")]),
 )
-_contents = st.binary(max_size=40).map(MemoryContent)
+_contents = st.builds(
+    lambda size, octet: MemoryContent(bytes([octet]) * size),
+    st.sampled_from([0, 1, 40, 5000, 20_000]),
+    st.integers(0, 255),
+)
 _states = st.none() | st.lists(st.sampled_from(State), max_size=3, unique=True).map(tuple)
 _reasons = st.sampled_from(["", "452 full", "Gr\u00fc\u00dfe\u2028"])
 

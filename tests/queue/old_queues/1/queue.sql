@@ -13,14 +13,14 @@ INSERT INTO "attempt" VALUES(3,1,1700000300.25,'4.4.1','connect: timed out, turn
 CREATE TABLE content (number INTEGER PRIMARY KEY, octets BLOB NOT NULL);
 INSERT INTO "content" VALUES(2,X'52656365697665643A2066726F6D20780D0A5375626A6563743A2073616D706C650D0A0D0A4C696E652E0D0A');
 INSERT INTO "content" VALUES(3,X'52656365697665643A2066726F6D20780D0A5375626A6563743A2073616D706C650D0A0D0A4C696E652E0D0A4772C3BCC39F650D0A');
-INSERT INTO "content" VALUES(5,X'52656365697665643A2066726F6D20780D0A5375626A6563743A2073616D706C650D0A0D0A4C696E652E0D0A');
-INSERT INTO "content" VALUES(6,X'52656365697665643A2066726F6D20780D0A5375626A6563743A2073616D706C650D0A0D0A4C696E652E0D0A');
 INSERT INTO "content" VALUES(7,X'52656365697665643A2066726F6D20780D0A5375626A6563743A2073616D706C650D0A0D0A4C696E652E0D0A');
+INSERT INTO "content" VALUES(8,X'52656365697665643A2066726F6D20780D0A5375626A6563743A2073616D706C650D0A0D0A4C696E652E0D0A');
 INSERT INTO "content" VALUES(9,X'52656365697665643A2066726F6D20780D0A5375626A6563743A2073616D706C650D0A0D0A4C696E652E0D0A');
-INSERT INTO "content" VALUES(10,X'52656365697665643A2066726F6D20780D0A5375626A6563743A2073616D706C650D0A0D0A4C696E652E0D0A');
 INSERT INTO "content" VALUES(11,X'52656365697665643A2066726F6D20780D0A5375626A6563743A2073616D706C650D0A0D0A4C696E652E0D0A');
 INSERT INTO "content" VALUES(12,X'52656365697665643A2066726F6D20780D0A5375626A6563743A2073616D706C650D0A0D0A4C696E652E0D0A');
 INSERT INTO "content" VALUES(13,X'52656365697665643A2066726F6D20780D0A5375626A6563743A2073616D706C650D0A0D0A4C696E652E0D0A');
+INSERT INTO "content" VALUES(14,X'52656365697665643A2066726F6D20780D0A5375626A6563743A2073616D706C650D0A0D0A4C696E652E0D0A');
+INSERT INTO "content" VALUES(15,X'52656365697665643A2066726F6D20780D0A5375626A6563743A2073616D706C650D0A0D0A4C696E652E0D0A');
 CREATE TABLE message (
     number INTEGER PRIMARY KEY,
     queue_id TEXT NOT NULL,
@@ -39,14 +39,16 @@ CREATE TABLE message (
 INSERT INTO "message" VALUES(2,'PLAIN1',1700000000.25,1700000000.25,0,0,0,0,0,44,'s@example.org','','{"v": 1, "sender": ["s", "example.org"]}');
 INSERT INTO "message" VALUES(3,'EVERY1',1700000000.25,1700000600.25,0,0,0,0,5,53,'send er@münchen.example','','{"v": 1, "sender": ["send er", "m\u00fcnchen.example"], "body": "8BITMIME", "smtputf8": true, "ret": "HDRS", "envid": "QQ314159", "origin": {"protocol": "ESMTPA", "helo": "[192.0.2.1]", "client_name": "client.example", "client_address": "192.0.2.1", "client_port": 4025, "sasl_method": "PLAIN", "sasl_username": "login", "sasl_sender": "s@example.org"}}');
 INSERT INTO "message" VALUES(4,'LARGE1',1700000000.25,1700000000.25,0,0,0,0,0,346,'s@example.org','sample-1','{"v": 1, "sender": ["s", "example.org"]}');
-INSERT INTO "message" VALUES(5,'HELD01',1700000000.25,1700000000.25,1,0,0,0,0,44,'s@example.org','','{"v": 1, "sender": ["s", "example.org"]}');
-INSERT INTO "message" VALUES(6,'EXPIR1',1700000000.25,0.0,0,0,0,0,2,44,'s@example.org','','{"v": 1, "sender": ["s", "example.org"]}');
-INSERT INTO "message" VALUES(7,'LOCAL1',1700000000.25,1700000000.25,0,0,0,0,0,44,'root','','{"v": 1, "sender": ["root", ""], "origin": {"user_id": 0}}');
-INSERT INTO "message" VALUES(9,'REPOR1',1700000000.25,1700000000.25,0,0,0,0,0,44,'','','{"v": 1, "sender": ["", ""]}');
-INSERT INTO "message" VALUES(10,'DAMAG1',1700000000.25,1700000000.25,0,0,0,0,0,44,'s@example.org','','{');
-INSERT INTO "message" VALUES(11,'LEASE1',1700000000.25,1700000000.25,0,1,0,0,0,44,'s@example.org','','{"v": 1, "sender": ["s", "example.org"]}');
-INSERT INTO "message" VALUES(12,'ASKED1',1700000000.25,1700000000.25,0,1,1,0,0,44,'s@example.org','','{"v": 1, "sender": ["s", "example.org"]}');
-INSERT INTO "message" VALUES(13,'ASKED2',1700000000.25,1700000000.25,0,1,2,0,0,44,'s@example.org','','{"v": 1, "sender": ["s", "example.org"]}');
+INSERT INTO "message" VALUES(5,'SHARE0',1700000000.25,1700000000.25,0,0,0,0,0,18044,'s@example.org','1-1@0','{"v": 1, "sender": ["s", "example.org"]}');
+INSERT INTO "message" VALUES(6,'SHARE1',1700000000.25,1700000000.25,0,0,0,0,0,18044,'s@example.org','1-1@18044','{"v": 1, "sender": ["s", "example.org"]}');
+INSERT INTO "message" VALUES(7,'HELD01',1700000000.25,1700000000.25,1,0,0,0,0,44,'s@example.org','','{"v": 1, "sender": ["s", "example.org"]}');
+INSERT INTO "message" VALUES(8,'EXPIR1',1700000000.25,0.0,0,0,0,0,2,44,'s@example.org','','{"v": 1, "sender": ["s", "example.org"]}');
+INSERT INTO "message" VALUES(9,'LOCAL1',1700000000.25,1700000000.25,0,0,0,0,0,44,'root','','{"v": 1, "sender": ["root", ""], "origin": {"user_id": 0}}');
+INSERT INTO "message" VALUES(11,'REPOR1',1700000000.25,1700000000.25,0,0,0,0,0,44,'','','{"v": 1, "sender": ["", ""]}');
+INSERT INTO "message" VALUES(12,'DAMAG1',1700000000.25,1700000000.25,0,0,0,0,0,44,'s@example.org','','{');
+INSERT INTO "message" VALUES(13,'LEASE1',1700000000.25,1700000000.25,0,1,0,0,0,44,'s@example.org','','{"v": 1, "sender": ["s", "example.org"]}');
+INSERT INTO "message" VALUES(14,'ASKED1',1700000000.25,1700000000.25,0,1,1,0,0,44,'s@example.org','','{"v": 1, "sender": ["s", "example.org"]}');
+INSERT INTO "message" VALUES(15,'ASKED2',1700000000.25,1700000000.25,0,1,2,0,0,44,'s@example.org','','{"v": 1, "sender": ["s", "example.org"]}');
 CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO "meta" VALUES('numbers',100001);
 CREATE TABLE recipient (
@@ -74,13 +76,15 @@ INSERT INTO "recipient" VALUES(4,0,'user','example.com','example.com','smtp','[m
 INSERT INTO "recipient" VALUES(5,0,'user','example.com','example.com','smtp','[mx.example.com]:25','','',0,0,'','','',0.0);
 INSERT INTO "recipient" VALUES(6,0,'user','example.com','example.com','smtp','[mx.example.com]:25','','',0,0,'','','',0.0);
 INSERT INTO "recipient" VALUES(7,0,'user','example.com','example.com','smtp','[mx.example.com]:25','','',0,0,'','','',0.0);
+INSERT INTO "recipient" VALUES(8,0,'user','example.com','example.com','smtp','[mx.example.com]:25','','',0,0,'','','',0.0);
 INSERT INTO "recipient" VALUES(9,0,'user','example.com','example.com','smtp','[mx.example.com]:25','','',0,0,'','','',0.0);
-INSERT INTO "recipient" VALUES(10,0,'user','example.com','example.com','smtp','[mx.example.com]:25','','',0,0,'','','',0.0);
 INSERT INTO "recipient" VALUES(11,0,'user','example.com','example.com','smtp','[mx.example.com]:25','','',0,0,'','','',0.0);
 INSERT INTO "recipient" VALUES(12,0,'user','example.com','example.com','smtp','[mx.example.com]:25','','',0,0,'','','',0.0);
 INSERT INTO "recipient" VALUES(13,0,'user','example.com','example.com','smtp','[mx.example.com]:25','','',0,0,'','','',0.0);
+INSERT INTO "recipient" VALUES(14,0,'user','example.com','example.com','smtp','[mx.example.com]:25','','',0,0,'','','',0.0);
+INSERT INTO "recipient" VALUES(15,0,'user','example.com','example.com','smtp','[mx.example.com]:25','','',0,0,'','','',0.0);
 CREATE TABLE total (state INTEGER PRIMARY KEY, messages INTEGER NOT NULL, octets INTEGER NOT NULL);
-INSERT INTO "total" VALUES(0,10,751);
+INSERT INTO "total" VALUES(0,12,36839);
 INSERT INTO "total" VALUES(1,1,44);
 INSERT INTO "total" VALUES(2,0,0);
 CREATE UNIQUE INDEX message_by_id ON message (queue_id);
