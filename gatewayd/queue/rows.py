@@ -33,6 +33,7 @@ __all__ = [
     "message_from",
     "message_row",
     "recipient_rows",
+    "rows_json",
 ]
 
 MESSAGE_COLUMNS = "number, queue_id, arrival, due, state, lease, flags, size, file, envelope"
@@ -47,6 +48,19 @@ _NOBODY = Origin()
 # What SQLite gives for each column, if nothing is damaged.
 _MESSAGE_TYPES = (int, str, float, float, int, int, int, int, str, str)
 _RECIPIENT_TYPES = (int, int, *(str,) * 6, int, int, str, str, str, float)
+
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def rows_json(rows: Sequence[Sequence[Any]]) -> str:
+    """Rows with texts from outside, for json_each.
+
+    What is no UTF-8 (a lone surrogate) becomes "?": SQLite would take it, and give a text that
+    can't be read, so that a message would be damaged from the start.
+    """
+    text = _encode(rows)
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 class BadRow(Exception):

@@ -20,7 +20,7 @@ from gatewayd.queue.group_commit import Work
 from gatewayd.queue.loading import Damaged, DatabaseTrouble, Loader, is_damage, is_full
 from gatewayd.queue.lock import QueueLock
 from gatewayd.queue.records import Listing, Selection, Settlement, State, Totals
-from gatewayd.queue.rows import FILE_COLUMN, message_row, recipient_rows
+from gatewayd.queue.rows import FILE_COLUMN, message_row, recipient_rows, rows_json
 from gatewayd.queue.schema import LEASES, prepare_schema
 from gatewayd.queue.segment_use import SegmentUse
 from gatewayd.queue.segments import Place, Segments, file_of
@@ -319,7 +319,7 @@ class QueueDatabase:
             places.append((number, at, len(octets)))
             at += len(octets)
         whole = small[0][1] if len(small) == 1 else b"".join([octets for _, octets in small])
-        return Arrivals(json.dumps(messages), json.dumps(recipients), json.dumps(places), whole)
+        return Arrivals(rows_json(messages), rows_json(recipients), json.dumps(places), whole)
 
     def _settle_all(self, settlements: Iterable[tuple[Settlement, tuple[Any, ...]]]) -> Removed:
         removed: list[str] = []
@@ -347,7 +347,7 @@ class QueueDatabase:
         if done:
             self._db.execute(sql.DONE_RECIPIENTS, (json.dumps(done),))
         if deferred:
-            given = json.dumps(deferred)
+            given = rows_json(deferred)
             self._db.execute(sql.DEFER_RECIPIENTS, (given,))
             self._db.execute(sql.ADD_ATTEMPTS, (given,))
             self._db.execute(sql.TRIM_ATTEMPTS, (given, self._history_limit))
@@ -440,7 +440,7 @@ class QueueDatabase:
             removed += self._remove(ids)
 
     def reroute(self, rows: Sequence[tuple[str, int, str, str]]) -> None:
-        self._db.execute(sql.REROUTE, (json.dumps(list(rows)),))
+        self._db.execute(sql.REROUTE, (rows_json(list(rows)),))
 
     def take_numbers(self, _: None) -> int:
         self._take_numbers()

@@ -297,6 +297,26 @@ def test_reroute(tmp_path: Path) -> None:
     using(tmp_path, work)
 
 
+def test_what_is_no_text_damages_nothing(tmp_path: Path) -> None:
+    """A lone surrogate, such as Python makes of octets that are no UTF-8."""
+    odd = "gr\udcfcn"
+
+    async def work(store: SqliteStore) -> None:
+        one = replace(recipient("u@a.example"), original=odd, route=Route("error", odd))
+        message = await store.put(mail("A", one), True)
+        number = message.recipients[0].number
+        await store.reroute({"A": {number: Route("retry", odd)}})
+        why = Deferral(number, "4.3.0", f"{odd} \U0001f600")
+        await store.settle(Settlement("A", _NOW, (), (why,), _NOW))
+        [message] = await store.lease_due(_NOW, 1)
+        [found] = message.recipients
+        assert found.reason == "gr?n \U0001f600"
+        assert found.recipient.route == Route("retry", "gr?n")
+        assert found.recipient.original == "gr?n"
+
+    using(tmp_path, work)
+
+
 def test_one_process_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second one would void the first one's leases."""
     monkeypatch.setattr("gatewayd.queue.lock._PATIENCE", 0.2)
